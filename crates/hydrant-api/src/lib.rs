@@ -1,0 +1,1 @@
+//! The Firehose protocol over HTTP: JSON 1.1, validation, operations.

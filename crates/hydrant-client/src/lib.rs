@@ -1,0 +1,1 @@
+//! A small Firehose client: signs, retries, batches.

@@ -1,0 +1,117 @@
+//! What can fail.
+
+use hydrant_types::{BatchId, LoadId, LogId, StreamName};
+
+/// A metastore call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A stream of this name exists (also while it is being deleted).
+    #[error("stream {0} already exists")]
+    StreamExists(StreamName),
+    /// No such stream.
+    #[error("stream {0} does not exist")]
+    NoSuchStream(String),
+    /// The account's quota of streams is used up.
+    #[error("{0} streams exist already, which is the limit")]
+    TooManyStreams(usize),
+    /// A batch is not in the state that the change starts from.
+    #[error("batch {id} is {found}, expected {expected}")]
+    BatchMoved {
+        /// Which.
+        id: BatchId,
+        /// The state it should have been in.
+        expected: &'static str,
+        /// The state it is in, or `gone`.
+        found: String,
+    },
+    /// A load is not in the state that the change starts from.
+    #[error("load {id} is {found}, expected {expected}")]
+    LoadMoved {
+        /// Which.
+        id: LoadId,
+        /// The state it should have been in.
+        expected: String,
+        /// The state it is in, or `gone`.
+        found: String,
+    },
+    /// Somebody else holds, or took, the lease.
+    #[error("lease {resource} is held by {holder}")]
+    LeaseLost {
+        /// What the lease is for.
+        resource: String,
+        /// Who has it, or `nobody`.
+        holder: String,
+    },
+    /// The log is not, or no longer, registered here.
+    #[error("record log {0} is not registered with this metastore")]
+    UnknownLog(LogId),
+    /// The schema is missing or older than this program.
+    #[error("the metastore's schema is not up to date: run `hydrant migrate`")]
+    NotMigrated,
+    /// A row does not hold what its type demands.
+    #[error("metastore row of {table} is not readable: {reason}")]
+    Unreadable {
+        /// Which table.
+        table: &'static str,
+        /// What does not hold.
+        reason: String,
+    },
+    /// The database could not be reached, or refused for a passing reason; nothing was changed.
+    #[error("{step}: the metastore is not available")]
+    Unavailable {
+        /// What was being done.
+        step: &'static str,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The connection ended during the call: it may have been done.
+    #[error("{step}: the metastore's answer was lost")]
+    OutcomeUnknown {
+        /// What was being done.
+        step: &'static str,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database refused the statement: a defect of ours or of the schema.
+    #[error("{step}: the metastore refused")]
+    Refused {
+        /// What was being done.
+        step: &'static str,
+        /// The cause.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+/// What the caller does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The same call may succeed later; nothing was changed.
+    Retry,
+    /// Look at the row before doing it again. Every call of the trait says whether repeating it is safe.
+    OutcomeUnknown,
+    /// The row has moved on or the lease is lost: read again and decide anew.
+    Moved,
+    /// Asking again gives the same answer.
+    Rejected,
+}
+
+impl Error {
+    /// What the caller does about it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unavailable { .. } => Kind::Retry,
+            Self::OutcomeUnknown { .. } => Kind::OutcomeUnknown,
+            Self::BatchMoved { .. } | Self::LoadMoved { .. } | Self::LeaseLost { .. } => Kind::Moved,
+            Self::StreamExists(_)
+            | Self::NoSuchStream(_)
+            | Self::TooManyStreams(_)
+            | Self::UnknownLog(_)
+            | Self::NotMigrated
+            | Self::Unreadable { .. }
+            | Self::Refused { .. } => Kind::Rejected,
+        }
+    }
+}

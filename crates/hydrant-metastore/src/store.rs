@@ -1,0 +1,241 @@
+//! The metastore as the rest of Hydrant sees it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use hydrant_types::{
+    Batch, BatchId, BucketName, CopyTarget, Destination, LeaseEpoch, Load, LoadId, LoadState, LogId,
+    MetastoreId, ObjectKey, Position, StoredObject, Stream, StreamId, StreamName, StreamVersion, Timestamp,
+};
+
+use crate::Error;
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// A right to work on something until a time of the database's clock. Changes made under it carry its epoch and fail
+/// with [`Error::LeaseLost`] once somebody else has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// What for: `log:<log id>`, `table:<table key>`.
+    pub resource: String,
+    /// Who has it.
+    pub owner: String,
+    /// Fences former holders.
+    pub epoch: LeaseEpoch,
+}
+
+/// What the metastore knows of a record log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredLog {
+    /// The log.
+    pub id: LogId,
+    /// The node that registered it: host name and directory, as text for people.
+    pub node: String,
+    /// When.
+    pub registered_at: Timestamp,
+    /// Set once a person said that it is gone for good.
+    pub retired_at: Option<Timestamp>,
+}
+
+/// Where a stream of one log is, as far as batches say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedTo {
+    /// Which stream.
+    pub stream: StreamId,
+    /// Everything before is in a batch.
+    pub sealed: Position,
+    /// Everything before is in a batch that is uploaded or further: may be trimmed.
+    pub uploaded: Position,
+}
+
+/// A batch was uploaded; `delivered` says that S3 was its destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Which batch.
+    pub id: BatchId,
+    /// As stored.
+    pub object: StoredObject,
+    /// Whether that was its destination.
+    pub delivered: bool,
+}
+
+/// One try of one step, for people to read: what was tried, when, how it ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Batch or load.
+    pub subject: Subject,
+    /// `put_object`, `put_manifest`, `copy`.
+    pub step: &'static str,
+    /// When it was begun.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// `ok`, `failed`, `unknown`.
+    pub outcome: &'static str,
+    /// Error code, such as `S3.AccessDenied`.
+    pub code: Option<String>,
+    /// In words.
+    pub message: Option<String>,
+}
+
+/// What an attempt belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// A batch.
+    Batch(BatchId),
+    /// A load.
+    Load(LoadId),
+}
+
+/// A new load: the batches get the state `in_load` in the same transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewLoad {
+    /// The load, in state `Planned`.
+    pub load: Load,
+    /// Its batches; every one must be `uploaded` still.
+    pub batches: Vec<BatchId>,
+}
+
+/// Uploaded batches that wait for a load, one row per stream and target.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// Whose.
+    pub stream: StreamId,
+    /// Where to.
+    pub target: CopyTarget,
+    /// How many batches.
+    pub batches: u64,
+    /// The oldest record's arrival among them.
+    pub oldest_arrival: Timestamp,
+}
+
+/// Which deliveries [`Metastore::batches`] and [`Metastore::loads`] list; newest first.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this stream only.
+    pub stream: Option<StreamName>,
+    /// In this state only, by name.
+    pub state: Option<String>,
+    /// At most this many (0: 100).
+    pub limit: u32,
+}
+
+/// State of streams, batches and loads. Every change is a compare-and-set in one transaction; what is answered is committed
+/// (Postgres: `synchronous_commit=on`; SQLite: `synchronous=FULL`).
+///
+/// A call that answers [`crate::Kind::OutcomeUnknown`] may be repeated as it is: each is idempotent, or says below how the
+/// repetition answers.
+#[async_trait]
+pub trait Metastore: Send + Sync + 'static {
+    /// The metastore's identity; cheap after the first call.
+    async fn id(&self) -> Result<MetastoreId>;
+
+    // ---- streams ----
+
+    /// Creates a stream at version 1, active. A repetition answers [`Error::StreamExists`].
+    async fn create_stream(
+        &self,
+        name: &StreamName,
+        destination: &Destination,
+        now: Timestamp,
+    ) -> Result<Stream>;
+    /// The stream of this name that exists now.
+    async fn stream(&self, name: &StreamName) -> Result<Option<Stream>>;
+    /// All streams that exist, also those being deleted, by name.
+    async fn streams(&self) -> Result<Vec<Stream>>;
+    /// The settings of an older version, for batches that were sealed under it. Kept as long as batches refer to it.
+    async fn destination(&self, stream: StreamId, version: StreamVersion) -> Result<Option<Destination>>;
+    /// Grows with every change to any stream; for noticing changes made by other nodes.
+    async fn streams_revision(&self) -> Result<u64>;
+    /// Active → deleting; idempotent.
+    async fn mark_deleting(&self, stream: StreamId, now: Timestamp) -> Result<()>;
+    /// Deleting → gone; its name may be used again. Batches and loads stay until retention. Idempotent.
+    async fn remove_stream(&self, stream: StreamId, now: Timestamp) -> Result<()>;
+    /// Puts a stream back as it is, id and version too: for a metastore that was wiped while the log with its cached stream table
+    /// was kept. Ids given later are greater.
+    async fn import_stream(&self, stream: &Stream) -> Result<()>;
+
+    // ---- record logs ----
+
+    /// Registers a log; idempotent for the same id and node.
+    async fn register_log(&self, log: LogId, node: &str, now: Timestamp) -> Result<()>;
+    /// All logs ever registered.
+    async fn logs(&self) -> Result<Vec<RegisteredLog>>;
+    /// A person says that a log is gone for good. Its batches that are sealed but not uploaded become `lost`: they stay visible as such.
+    async fn retire_log(&self, log: LogId, now: Timestamp) -> Result<()>;
+    /// How far each stream of a log is sealed and uploaded. Derived from batches, and kept when batches fall out of retention.
+    async fn sealed_to(&self, log: LogId) -> Result<Vec<SealedTo>>;
+
+    // ---- leases ----
+
+    /// Takes a lease that is free or has run out (database clock), or extends the owner's own; `None` when somebody else has it. A lease
+    /// taken anew gets a greater epoch.
+    async fn acquire_lease(&self, resource: &str, owner: &str, ttl: Duration) -> Result<Option<Lease>>;
+    /// Extends it; [`Error::LeaseLost`] where the epoch is no longer the newest.
+    async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<()>;
+    /// Gives it back. Idempotent.
+    async fn release_lease(&self, lease: &Lease) -> Result<()>;
+
+    // ---- batches ----
+
+    /// Inserts batches in state `sealed`, all or none, in one transaction. Each range must begin where the stream's sealed range in
+    /// that log ends. A batch that is there already with the same id and range is fine (repetition).
+    async fn seal_batches(&self, log_lease: &Lease, batches: &[Batch]) -> Result<()>;
+    /// `sealed` → `uploaded` or `delivered`, all in one transaction. A batch that already has that object is fine. Fails with
+    /// [`Error::BatchMoved`] and changes nothing where one is in another state.
+    async fn mark_uploaded(&self, log_lease: &Lease, uploaded: &[Uploaded], now: Timestamp) -> Result<()>;
+    /// The batches of a log that are `sealed`, by stream and range: what a start goes on with.
+    async fn sealed_batches(&self, log: LogId) -> Result<Vec<Batch>>;
+    /// The batch that holds a record.
+    async fn batch_at(&self, log: LogId, stream: StreamId, position: Position) -> Result<Option<Batch>>;
+    /// A batch by id.
+    async fn batch(&self, id: BatchId) -> Result<Option<Batch>>;
+    /// Lists batches, newest first.
+    async fn batches(&self, filter: &Filter) -> Result<Vec<Batch>>;
+    /// How many batches of a stream are in no final state (`delivered`, `loaded`, `parked`, `lost` are final).
+    async fn unfinished_batches(&self, stream: StreamId) -> Result<u64>;
+
+    // ---- loads ----
+
+    /// What waits for a load, oldest first.
+    async fn waiting(&self) -> Result<Vec<Waiting>>;
+    /// The uploaded batches of one stream and target that wait, oldest range first, at most `limit`.
+    async fn waiting_batches(&self, stream: StreamId, target: &CopyTarget, limit: u32) -> Result<Vec<Batch>>;
+    /// Inserts a load in state `planned` and moves its batches `uploaded` → `in_load`, in one transaction. The same load again is
+    /// fine (repetition). [`Error::BatchMoved`] changes nothing.
+    async fn plan_load(&self, table_lease: &Lease, new: &NewLoad) -> Result<()>;
+    /// Moves a load from exactly `expected` to `next`, with the attempt row if there is one, in one transaction. Where `next` is `Committed`
+    /// its batches become `loaded`; where it is `Abandoned` they become `parked`. A load that already is `next` is fine (repetition).
+    async fn advance_load(
+        &self,
+        table_lease: &Lease,
+        load: LoadId,
+        expected: &LoadState,
+        next: &LoadState,
+        attempt: Option<&Attempt>,
+        now: Timestamp,
+    ) -> Result<()>;
+    /// Adds to the time in which the warehouse could not be reached.
+    async fn add_unreachable(&self, table_lease: &Lease, load: LoadId, millis: u64) -> Result<()>;
+    /// The loads that are `planned` or `submitted`, oldest first.
+    async fn unfinished_loads(&self) -> Result<Vec<Load>>;
+    /// A load by id.
+    async fn load(&self, id: LoadId) -> Result<Option<Load>>;
+    /// The batches of a load, in manifest order.
+    async fn load_batches(&self, id: LoadId) -> Result<Vec<Batch>>;
+    /// Bucket and key of each object of a load, in manifest order.
+    async fn load_objects(&self, id: LoadId) -> Result<Vec<(BucketName, ObjectKey)>>;
+    /// The loads a batch was in, newest first.
+    async fn loads_of_batch(&self, id: BatchId) -> Result<Vec<Load>>;
+    /// Lists loads, newest first.
+    async fn loads(&self, filter: &Filter) -> Result<Vec<Load>>;
+
+    // ---- for people ----
+
+    /// Writes attempts; of a row of equal failures of one step (same subject, step and code) only the first and the newest are kept, with a count.
+    async fn record_attempts(&self, attempts: &[Attempt]) -> Result<()>;
+    /// The attempts of a batch or load, oldest first, each with how often it happened.
+    async fn attempts(&self, subject: Subject) -> Result<Vec<(Attempt, u64)>>;
+    /// Deletes done batches and loads (and their attempts) that last changed before `before`, at most `limit` rows a call; answers how many.
+    async fn sweep(&self, before: Timestamp, limit: u32) -> Result<u64>;
+}

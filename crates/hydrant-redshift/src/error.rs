@@ -1,0 +1,33 @@
+//! What can fail between us and the Data API.
+
+use std::time::Duration;
+
+/// A Data API call failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {message}")]
+pub struct Error {
+    /// What was being done.
+    pub step: &'static str,
+    /// Code of contract 11.3 where one fits (`Redshift.…`), or the Data API's own.
+    pub code: String,
+    /// The service's words.
+    pub message: String,
+    /// What the caller does about it.
+    pub kind: Kind,
+}
+
+/// What the caller does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Not done, for a passing reason (throttled, too many active statements, not reachable): try again later.
+    Retry {
+        /// The service's hint.
+        after: Option<Duration>,
+    },
+    /// Could not be reached at all: as `Retry`, and the time does not count against RetryOptions.
+    Unreachable,
+    /// Refused: the same call gets the same answer.
+    Rejected,
+    /// May have been done: look before doing it again.
+    OutcomeUnknown,
+}

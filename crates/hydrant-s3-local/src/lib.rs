@@ -1,0 +1,1 @@
+//! A small durable S3 server inside the process, for `hydrant dev` and tests.

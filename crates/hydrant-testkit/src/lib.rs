@@ -1,0 +1,1 @@
+//! Real components on free ports, clocks, fault-injecting wrappers.

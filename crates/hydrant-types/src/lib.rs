@@ -1,0 +1,32 @@
+//! The words of the domain as checked types; AWS's limits as constants.
+//!
+//! Strings are parsed into these types at the edge (the API, the configuration, a database row); inside there is
+//! nothing left to check. Nothing here does I/O: the two seams to the outside, [`Clock`] and [`Entropy`], are traits
+//! whose system implementations are handed in by the binary, so that every decision can be replayed.
+
+pub mod batch;
+pub mod ids;
+pub mod limits;
+pub mod load;
+pub mod name;
+pub mod seams;
+pub mod secret;
+pub mod size;
+pub mod stream;
+pub mod time;
+
+pub use batch::{Batch, BatchState, StoredObject};
+pub use ids::{
+    BatchId, LeaseEpoch, LoadId, LogId, Lsn, MetastoreId, Position, PositionRange, RecordId, StreamId,
+    StreamVersion,
+};
+pub use load::{CopyTarget, Load, LoadState, StatementId, Warehouse};
+pub use name::{BucketName, NameError, ObjectKey, StreamName};
+pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
+pub use secret::Secret;
+pub use size::ByteSize;
+pub use stream::{
+    BufferingHints, CloudWatchLogging, Compression, Destination, RedshiftSettings, S3Settings, Stream,
+    StreamStatus,
+};
+pub use time::Timestamp;

@@ -1,0 +1,31 @@
+//! Amazon Data Firehose's published limits.
+//!
+//! Source: the service model `firehose/2015-08-04` and the developer guide's page "Quota"
+//! (<https://docs.aws.amazon.com/firehose/latest/dev/limits.html>).
+
+/// Largest record, decoded: 1,000 KiB.
+pub const RECORD_BYTES_MAX: usize = 1_024_000;
+/// Most records in one PutRecordBatch.
+pub const BATCH_RECORDS_MAX: usize = 500;
+/// Most bytes of decoded data in one PutRecordBatch: 4 MiB.
+pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Longest delivery stream name.
+pub const STREAM_NAME_LEN_MAX: usize = 64;
+/// Streams an account may hold in a region.
+pub const STREAMS_MAX: usize = 5_000;
+/// Buffer size in MiB: range and default for S3.
+pub const BUFFER_SIZE_MB: std::ops::RangeInclusive<u32> = 1..=128;
+/// Buffer size used when none is given.
+pub const BUFFER_SIZE_MB_DEFAULT: u32 = 5;
+/// Buffer interval in seconds: range for S3.
+pub const BUFFER_INTERVAL_SECS: std::ops::RangeInclusive<u32> = 0..=900;
+/// Buffer interval used when none is given.
+pub const BUFFER_INTERVAL_SECS_DEFAULT: u32 = 300;
+/// Redshift RetryOptions.DurationInSeconds: range.
+pub const REDSHIFT_RETRY_SECS: std::ops::RangeInclusive<u32> = 0..=7200;
+/// Redshift RetryOptions.DurationInSeconds used when none is given.
+pub const REDSHIFT_RETRY_SECS_DEFAULT: u32 = 3600;
+/// Largest HTTP request body that is read: a 4 MiB batch is about 5.6 MiB as base64, plus JSON.
+pub const REQUEST_BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+/// Longest S3 object key in bytes (S3 user guide, "Naming Amazon S3 objects").
+pub const OBJECT_KEY_LEN_MAX: usize = 1024;

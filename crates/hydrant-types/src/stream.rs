@@ -1,0 +1,201 @@
+//! Delivery streams and their settings.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BucketName, CopyTarget, StreamId, StreamName, StreamVersion, Timestamp, Warehouse, limits};
+
+/// A delivery stream with the settings in force.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Never used again.
+    pub id: StreamId,
+    /// Unique among the streams that exist.
+    pub name: StreamName,
+    /// Whether it takes records.
+    pub status: StreamStatus,
+    /// Grows by one with every change of the destination.
+    pub version: StreamVersion,
+    /// Where its records go.
+    pub destination: Destination,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its settings last changed; `None` until they first do.
+    pub updated_at: Option<Timestamp>,
+}
+
+/// Where a stream is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StreamStatus {
+    /// Takes and delivers records.
+    Active,
+    /// Takes none; what was acknowledged is being delivered, then it is gone.
+    Deleting,
+}
+
+/// Where a stream's records go.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Destination {
+    /// API members `ExtendedS3DestinationConfiguration` and the older `S3DestinationConfiguration`.
+    S3(S3Settings),
+    /// API member `RedshiftDestinationConfiguration`.
+    Redshift(RedshiftSettings),
+}
+
+impl Destination {
+    /// The bucket and layout that objects are written with: the destination itself, or Redshift's staging.
+    pub fn s3(&self) -> &S3Settings {
+        match self {
+            Self::S3(s3) => s3,
+            Self::Redshift(redshift) => &redshift.s3,
+        }
+    }
+
+    /// What COPY is to load into, for Redshift.
+    pub fn copy_target(&self) -> Option<CopyTarget> {
+        match self {
+            Self::S3(_) => None,
+            Self::Redshift(redshift) => Some(redshift.copy_target()),
+        }
+    }
+}
+
+/// How objects are written to S3.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct S3Settings {
+    /// Kept and echoed; not assumed yet.
+    pub role_arn: String,
+    /// From `BucketARN`.
+    pub bucket: BucketName,
+    /// As given, so that it is echoed as given (`arn:aws:s3:::bucket`, other partitions).
+    pub bucket_arn: String,
+    /// `Prefix`; a literal.
+    pub prefix: Option<String>,
+    /// `ErrorOutputPrefix`; a literal.
+    pub error_output_prefix: Option<String>,
+    /// When a batch is sealed.
+    pub buffering: BufferingHints,
+    /// How an object's bytes are encoded.
+    pub compression: Compression,
+    /// Kept and echoed, without effect.
+    pub cloudwatch_logging: CloudWatchLogging,
+}
+
+/// When a batch is sealed: whichever is reached first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BufferingHints {
+    /// MiB of records before compression, 1 to 128.
+    pub size_mb: u32,
+    /// Seconds since the oldest record's arrival, 0 to 900.
+    pub interval_secs: u32,
+}
+
+impl BufferingHints {
+    /// The size threshold in bytes.
+    pub fn size_bytes(self) -> u64 {
+        u64::from(self.size_mb) * 1024 * 1024
+    }
+
+    /// The age threshold.
+    pub fn interval(self) -> Duration {
+        Duration::from_secs(u64::from(self.interval_secs))
+    }
+}
+
+impl Default for BufferingHints {
+    fn default() -> Self {
+        Self { size_mb: limits::BUFFER_SIZE_MB_DEFAULT, interval_secs: limits::BUFFER_INTERVAL_SECS_DEFAULT }
+    }
+}
+
+/// How an object's bytes are encoded; the values that work so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// The records as they came.
+    #[default]
+    Uncompressed,
+    /// One gzip member (RFC 1952) per object.
+    Gzip,
+}
+
+impl Compression {
+    /// API value of `CompressionFormat`.
+    pub fn as_api(self) -> &'static str {
+        match self {
+            Self::Uncompressed => "UNCOMPRESSED",
+            Self::Gzip => "GZIP",
+        }
+    }
+
+    /// What an object's key ends with.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Uncompressed => "",
+            Self::Gzip => ".gz",
+        }
+    }
+}
+
+/// `CloudWatchLoggingOptions`: kept and echoed, without effect.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CloudWatchLogging {
+    /// As given, default false.
+    pub enabled: bool,
+    /// As given.
+    pub log_group_name: Option<String>,
+    /// As given.
+    pub log_stream_name: Option<String>,
+}
+
+/// How a stream's objects are loaded into Redshift.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RedshiftSettings {
+    /// The role COPY reads S3 with.
+    pub role_arn: String,
+    /// As given, for Describe.
+    pub cluster_jdbc_url: String,
+    /// Cluster or workgroup, read from the JDBC URL.
+    pub warehouse: Warehouse,
+    /// Database, read from the JDBC URL.
+    pub database: String,
+    /// Region, read from the JDBC URL.
+    pub region: String,
+    /// `CopyCommand.DataTableName`.
+    pub table: String,
+    /// `CopyCommand.DataTableColumns`.
+    pub columns: Option<String>,
+    /// `CopyCommand.CopyOptions`.
+    pub copy_options: Option<String>,
+    /// `Username`: the Data API's DbUser. `Password` is not kept: the Data API needs none.
+    pub username: Option<String>,
+    /// `SecretsManagerConfiguration.SecretARN` when enabled: the Data API's SecretArn.
+    pub secret_arn: Option<String>,
+    /// `RetryOptions.DurationInSeconds`.
+    pub retry_secs: u32,
+    /// Staging objects and manifests.
+    pub s3: S3Settings,
+    /// Kept and echoed, without effect.
+    pub cloudwatch_logging: CloudWatchLogging,
+}
+
+impl RedshiftSettings {
+    /// What makes two batches fit into one COPY.
+    pub fn copy_target(&self) -> CopyTarget {
+        CopyTarget {
+            warehouse: self.warehouse.clone(),
+            region: self.region.clone(),
+            database: self.database.clone(),
+            username: self.username.clone(),
+            secret_arn: self.secret_arn.clone(),
+            table: self.table.clone(),
+            columns: self.columns.clone(),
+            options: self.copy_options.clone(),
+            role_arn: self.role_arn.clone(),
+            retry_secs: self.retry_secs,
+        }
+    }
+}
