@@ -79,6 +79,8 @@ pub enum BatchState {
         /// Why, in words.
         reason: String,
     },
+    /// Its log was given up before the object was in S3: nobody has its records.
+    Lost,
 }
 
 impl BatchState {
@@ -91,13 +93,14 @@ impl BatchState {
             Self::InLoad { .. } => "in_load",
             Self::Loaded { .. } => "loaded",
             Self::Parked { .. } => "parked",
+            Self::Lost => "lost",
         }
     }
 
     /// The object, once it is in S3.
     pub fn object(&self) -> Option<&StoredObject> {
         match self {
-            Self::Sealed => None,
+            Self::Sealed | Self::Lost => None,
             Self::Uploaded { object }
             | Self::Delivered { object }
             | Self::InLoad { object, .. }

@@ -51,9 +51,15 @@ pub struct CopyTarget {
 }
 
 impl CopyTarget {
-    /// Names the table across streams and nodes; one COPY at a time runs for each of these.
+    /// Names the table across streams and nodes; one COPY at a time runs for each of these. Spellings that Redshift takes for one table
+    /// are one here: names are folded to lower case where they are not quoted, and `public` is where a table without a schema is.
     pub fn table_key(&self) -> String {
-        format!("{}/{}/{}/{}", self.region, self.warehouse, self.database, self.table)
+        let table = match self.table.contains('"') {
+            true => self.table.clone(),
+            false => self.table.trim().to_ascii_lowercase(),
+        };
+        let table = table.strip_prefix("public.").unwrap_or(&table);
+        format!("{}/{}/{}/{table}", self.region, self.warehouse, self.database)
     }
 }
 
@@ -161,5 +167,36 @@ impl LoadState {
     /// Whether nothing is left to do.
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Committed { .. } | Self::Abandoned { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_table_has_one_key_however_it_is_written() {
+        let key = |table: &str| {
+            CopyTarget {
+                warehouse: Warehouse::Workgroup("local".to_owned()),
+                region: "us-east-1".to_owned(),
+                database: "dev".to_owned(),
+                username: None,
+                secret_arn: None,
+                table: table.to_owned(),
+                columns: None,
+                options: None,
+                role_arn: String::new(),
+                retry_secs: 0,
+            }
+            .table_key()
+        };
+        assert_eq!(key("events"), "us-east-1/workgroup:local/dev/events");
+        for same in ["EVENTS", "public.events", "Public.Events"] {
+            assert_eq!(key(same), key("events"), "{same}");
+        }
+        for other in ["\"Events\"", "app.events", "event"] {
+            assert_ne!(key(other), key("events"), "{other}");
+        }
     }
 }

@@ -36,6 +36,7 @@ pub enum StreamStatus {
 }
 
 /// Where a stream's records go.
+#[expect(clippy::large_enum_variant, reason = "a few thousand at most, and each behind an Arc")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Destination {
