@@ -64,6 +64,16 @@ pub enum Read {
         /// What does not hold.
         reason: String,
     },
+    /// Records that the log gave out are in no segment. Never skipped silently: the stream stops.
+    #[error("record log damaged: stream {stream} from position {from} on is missing: {reason}")]
+    Missing {
+        /// Whose records.
+        stream: StreamId,
+        /// From which position on.
+        from: Position,
+        /// What is known.
+        reason: String,
+    },
     /// The disk failed.
     #[error("read record log segment {path}")]
     Io {
@@ -72,4 +82,56 @@ pub enum Read {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+/// The log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum Open {
+    /// Another process has it.
+    #[error("the record log in {dir} is locked by another process")]
+    Locked {
+        /// Its directory.
+        dir: PathBuf,
+    },
+    /// Bytes are not what was written, and going on could lose records without saying so or give positions out twice.
+    #[error("record log damaged: {path} at offset {offset}, LSN {first} to {last}: {reason}")]
+    Damaged {
+        /// The segment.
+        path: PathBuf,
+        /// Byte offset of the damage in it.
+        offset: u64,
+        /// First LSN concerned; 0 where that is not known.
+        first: Lsn,
+        /// Last LSN concerned; 0 where that is not known.
+        last: Lsn,
+        /// What does not hold.
+        reason: String,
+    },
+    /// There are segments, and nothing that says whose.
+    #[error(
+        "{dir} holds segments and no checkpoint: put checkpoint.json back, or start with an empty directory"
+    )]
+    NoCheckpoint {
+        /// The log's directory.
+        dir: PathBuf,
+    },
+    /// The segment length is no use.
+    #[error("segments of {segment_len} bytes are too short: at least {min}")]
+    SegmentTooShort {
+        /// As set.
+        segment_len: u64,
+        /// The least.
+        min: u64,
+    },
+    /// The disk failed, or what is there is not a record log's.
+    #[error("{step}")]
+    Io {
+        /// What was being done.
+        step: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The registry refused a metric: it was registered twice.
+    #[error("register the record log's metrics")]
+    Metrics(#[source] prometheus::Error),
 }

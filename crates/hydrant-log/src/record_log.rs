@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use hydrant_types::{LogId, Position, StreamId, Timestamp};
+use sha2::{Digest, Sha256};
 
 use crate::{chunk::Chunk, error, frame::Payload};
 
@@ -22,6 +23,15 @@ pub struct Append {
 /// operation and `amz-sdk-invocation-id`. The log adds stream and payload digest by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct CallKey(pub [u8; 16]);
+
+impl CallKey {
+    /// The key of a call that `text` names in full: SHA-256, cut. It is kept on disk, so it is the same for ever.
+    pub fn of(text: &[u8]) -> Self {
+        let mut key = [0; 16];
+        key.copy_from_slice(&Sha256::digest(text)[..16]);
+        Self(key)
+    }
+}
 
 /// The answer to an append: where the records are. Durable by the time it is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +64,7 @@ pub trait RecordLog: Send + Sync + 'static {
     /// The log's identity.
     fn log_id(&self) -> LogId;
 
-    /// Appends one call's records and answers when they are durable.
+    /// Appends one call's records and answers when they are durable. A call without records stores nothing.
     ///
     /// With a [`CallKey`], the same call with the same payload is stored once: a later attempt gets the first one's positions,
     /// also while the first is still under way, also after a restart, for 5 minutes after the last attempt seen (within a
@@ -97,12 +107,23 @@ pub trait RecordLog: Send + Sync + 'static {
     fn trim(&self, stream: StreamId, to: Position);
 
     /// Refuses appends to `stream` from now on and answers its final `next`: ordered in the writer, so that no put is
-    /// acknowledged after it. Idempotent. Durable across a restart.
+    /// acknowledged after it. Idempotent. Durable across a restart; works while the log is full.
     ///
     /// # Errors
     /// [`error::Append`].
     async fn close_stream(&self, stream: StreamId) -> Result<Position, error::Append>;
 
-    /// Forgets a closed stream whose records are all trimmed.
+    /// Forgets a closed stream whose records are all trimmed; any other it leaves as it is. Its id is not to be used again.
     fn forget_stream(&self, stream: StreamId);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_key_is_the_same_for_ever() {
+        // SHA-256("abc"), its first half: FIPS 180-4, B.1.
+        assert_eq!(CallKey::of(b"abc").0, 0xba78_16bf_8f01_cfea_4141_40de_5dae_2223_u128.to_be_bytes());
+    }
 }
