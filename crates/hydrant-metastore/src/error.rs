@@ -1,6 +1,8 @@
 //! What can fail.
 
-use hydrant_types::{BatchId, LoadId, LogId, StreamName};
+use hydrant_types::{BatchId, LoadId, LogId, Position, StreamId, StreamName};
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 /// A metastore call failed.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +16,30 @@ pub enum Error {
     /// The account's quota of streams is used up.
     #[error("{0} streams exist already, which is the limit")]
     TooManyStreams(usize),
+    /// A stream is not in the state that the change starts from.
+    #[error("stream {id} is {found}, expected {expected}")]
+    StreamMoved {
+        /// Which.
+        id: StreamId,
+        /// The state it should have been in.
+        expected: &'static str,
+        /// The state it is in.
+        found: String,
+    },
+    /// A range does not begin where the stream's sealed range ends: it was cut from another past than the one recorded.
+    #[error("batch {id} begins at {from}, but stream {stream} is sealed to {sealed_to} in record log {log}")]
+    NotAdjacent {
+        /// The batch that was to be sealed.
+        id: BatchId,
+        /// Its stream.
+        stream: StreamId,
+        /// The log that holds its records.
+        log: LogId,
+        /// Where it begins.
+        from: Position,
+        /// Where the sealed range ends.
+        sealed_to: Position,
+    },
     /// A batch is not in the state that the change starts from.
     #[error("batch {id} is {found}, expected {expected}")]
     BatchMoved {
@@ -43,11 +69,31 @@ pub enum Error {
         holder: String,
     },
     /// The log is not, or no longer, registered here.
-    #[error("record log {0} is not registered with this metastore")]
+    #[error("record log {0} is not registered with this metastore, or was given up")]
     UnknownLog(LogId),
     /// The schema is missing or older than this program.
     #[error("the metastore's schema is not up to date: run `hydrant migrate`")]
     NotMigrated,
+    /// The schema was brought up to date by a newer program.
+    #[error(
+        "the metastore's schema is newer than this program (it has migration {migration}): run the newer version"
+    )]
+    SchemaNewer {
+        /// The migration that this program does not know.
+        migration: i64,
+    },
+    /// A migration that was applied is not the one this program has under that number.
+    #[error("the metastore's migration {migration} is another than this program's")]
+    SchemaDiffers {
+        /// Its number.
+        migration: i64,
+    },
+    /// The URL names no database that can be used.
+    #[error("the metastore's URL cannot be used: {reason}")]
+    BadUrl {
+        /// Why; never holds the URL, which may hold a password.
+        reason: String,
+    },
     /// A row does not hold what its type demands.
     #[error("metastore row of {table} is not readable: {reason}")]
     Unreadable {
@@ -104,12 +150,19 @@ impl Error {
         match self {
             Self::Unavailable { .. } => Kind::Retry,
             Self::OutcomeUnknown { .. } => Kind::OutcomeUnknown,
-            Self::BatchMoved { .. } | Self::LoadMoved { .. } | Self::LeaseLost { .. } => Kind::Moved,
+            Self::StreamMoved { .. }
+            | Self::NotAdjacent { .. }
+            | Self::BatchMoved { .. }
+            | Self::LoadMoved { .. }
+            | Self::LeaseLost { .. } => Kind::Moved,
             Self::StreamExists(_)
             | Self::NoSuchStream(_)
             | Self::TooManyStreams(_)
             | Self::UnknownLog(_)
             | Self::NotMigrated
+            | Self::SchemaNewer { .. }
+            | Self::SchemaDiffers { .. }
+            | Self::BadUrl { .. }
             | Self::Unreadable { .. }
             | Self::Refused { .. } => Kind::Rejected,
         }

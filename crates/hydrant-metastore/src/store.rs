@@ -8,12 +8,10 @@ use hydrant_types::{
     MetastoreId, ObjectKey, Position, StoredObject, Stream, StreamId, StreamName, StreamVersion, Timestamp,
 };
 
-use crate::Error;
-
-type Result<T> = std::result::Result<T, Error>;
+use crate::error::Result;
 
 /// A right to work on something until a time of the database's clock. Changes made under it carry its epoch and fail
-/// with [`Error::LeaseLost`] once somebody else has it.
+/// with [`Error::LeaseLost`](crate::Error::LeaseLost) once somebody else has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     /// What for: `log:<log id>`, `table:<table key>`.
@@ -79,7 +77,7 @@ pub struct Attempt {
 }
 
 /// What an attempt belongs to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Subject {
     /// A batch.
     Batch(BatchId),
@@ -124,15 +122,19 @@ pub struct Filter {
 /// (Postgres: `synchronous_commit=on`; SQLite: `synchronous=FULL`).
 ///
 /// A call that answers [`crate::Kind::OutcomeUnknown`] may be repeated as it is: each is idempotent, or says below how the
-/// repetition answers.
+/// repetition answers. Every call ends by itself, within about half a minute where the database does not answer.
+///
+/// # Cancel safety
+/// A call that is dropped may or may not be done, as with [`crate::Kind::OutcomeUnknown`]; it is whole or not at all.
 #[async_trait]
 pub trait Metastore: Send + Sync + 'static {
-    /// The metastore's identity; cheap after the first call.
+    /// The metastore's identity; cheap after the first call, which also finds out whether the schema is this program's
+    /// ([`Error::NotMigrated`](crate::Error::NotMigrated), [`Error::SchemaNewer`](crate::Error::SchemaNewer)).
     async fn id(&self) -> Result<MetastoreId>;
 
     // ---- streams ----
 
-    /// Creates a stream at version 1, active. A repetition answers [`Error::StreamExists`].
+    /// Creates a stream at version 1, active. A repetition answers [`Error::StreamExists`](crate::Error::StreamExists).
     async fn create_stream(
         &self,
         name: &StreamName,
@@ -143,35 +145,44 @@ pub trait Metastore: Send + Sync + 'static {
     async fn stream(&self, name: &StreamName) -> Result<Option<Stream>>;
     /// All streams that exist, also those being deleted, by name.
     async fn streams(&self) -> Result<Vec<Stream>>;
-    /// The settings of an older version, for batches that were sealed under it. Kept as long as batches refer to it.
+    /// The settings of an older version, for batches that were sealed under it. Kept as long as batches refer to it, and for the
+    /// retention after it was replaced.
     async fn destination(&self, stream: StreamId, version: StreamVersion) -> Result<Option<Destination>>;
     /// Grows with every change to any stream; for noticing changes made by other nodes.
     async fn streams_revision(&self) -> Result<u64>;
-    /// Active → deleting; idempotent.
+    /// Active → deleting; idempotent. [`Error::NoSuchStream`](crate::Error::NoSuchStream) for an id that was never given.
     async fn mark_deleting(&self, stream: StreamId, now: Timestamp) -> Result<()>;
     /// Deleting → gone; its name may be used again. Batches and loads stay until retention. Idempotent.
     async fn remove_stream(&self, stream: StreamId, now: Timestamp) -> Result<()>;
     /// Puts a stream back as it is, id and version too: for a metastore that was wiped while the log with its cached stream table
-    /// was kept. Ids given later are greater.
+    /// was kept. Ids given later are greater. A stream of that id and name that is there already stays as it is (repetition);
+    /// [`Error::StreamMoved`](crate::Error::StreamMoved) where another stream has the id, [`Error::StreamExists`](crate::Error::StreamExists)
+    /// where another has the name.
     async fn import_stream(&self, stream: &Stream) -> Result<()>;
 
     // ---- record logs ----
 
-    /// Registers a log; idempotent for the same id and node.
+    /// Registers a log, or notes the node that has it now; idempotent. One that is retired stays so.
     async fn register_log(&self, log: LogId, node: &str, now: Timestamp) -> Result<()>;
     /// All logs ever registered.
     async fn logs(&self) -> Result<Vec<RegisteredLog>>;
     /// A person says that a log is gone for good. Its batches that are sealed but not uploaded become `lost`: they stay visible as such.
+    /// Nothing can be sealed from it any more. Idempotent; [`Error::UnknownLog`](crate::Error::UnknownLog).
     async fn retire_log(&self, log: LogId, now: Timestamp) -> Result<()>;
     /// How far each stream of a log is sealed and uploaded. Derived from batches, and kept when batches fall out of retention.
     async fn sealed_to(&self, log: LogId) -> Result<Vec<SealedTo>>;
 
+    /// Says where each stream of a log goes on, for a person who has settled a disagreement between log and metastore. Positions of 0 are
+    /// left out: a stream without an entry begins anywhere. [`Error::UnknownLog`](crate::Error::UnknownLog) where the log is not in use.
+    async fn set_sealed_to(&self, log: LogId, positions: &[(StreamId, Position)]) -> Result<()>;
+
     // ---- leases ----
 
-    /// Takes a lease that is free or has run out (database clock), or extends the owner's own; `None` when somebody else has it. A lease
-    /// taken anew gets a greater epoch.
+    /// Takes a lease that is free, has run out (database clock), or is the owner's own; `None` when somebody else has it. The epoch is
+    /// greater each time, so an owner that takes its own lease again fences what its former life left under way.
     async fn acquire_lease(&self, resource: &str, owner: &str, ttl: Duration) -> Result<Option<Lease>>;
-    /// Extends it; [`Error::LeaseLost`] where the epoch is no longer the newest.
+    /// Extends it, also where it had run out and nobody took it; [`Error::LeaseLost`](crate::Error::LeaseLost) where the epoch is no longer the newest
+    /// or it was given back.
     async fn renew_lease(&self, lease: &Lease, ttl: Duration) -> Result<()>;
     /// Gives it back. Idempotent.
     async fn release_lease(&self, lease: &Lease) -> Result<()>;
@@ -179,10 +190,12 @@ pub trait Metastore: Send + Sync + 'static {
     // ---- batches ----
 
     /// Inserts batches in state `sealed`, all or none, in one transaction. Each range must begin where the stream's sealed range in
-    /// that log ends. A batch that is there already with the same id and range is fine (repetition).
+    /// that log ends, or anywhere for the stream's first. A batch that is there already with the same id and range is fine (repetition).
+    /// [`Error::NotAdjacent`](crate::Error::NotAdjacent), [`Error::BatchMoved`](crate::Error::BatchMoved) for an id of another range,
+    /// [`Error::UnknownLog`](crate::Error::UnknownLog) where the log is not registered or is retired.
     async fn seal_batches(&self, log_lease: &Lease, batches: &[Batch]) -> Result<()>;
     /// `sealed` → `uploaded` or `delivered`, all in one transaction. A batch that already has that object is fine. Fails with
-    /// [`Error::BatchMoved`] and changes nothing where one is in another state.
+    /// [`Error::BatchMoved`](crate::Error::BatchMoved) and changes nothing where one is in another state.
     async fn mark_uploaded(&self, log_lease: &Lease, uploaded: &[Uploaded], now: Timestamp) -> Result<()>;
     /// The batches of a log that are `sealed`, by stream and range: what a start goes on with.
     async fn sealed_batches(&self, log: LogId) -> Result<Vec<Batch>>;
@@ -197,12 +210,13 @@ pub trait Metastore: Send + Sync + 'static {
 
     // ---- loads ----
 
-    /// What waits for a load, oldest first.
+    /// What waits for a load, oldest first. Targets are compared as this program reads them, however they were written.
     async fn waiting(&self) -> Result<Vec<Waiting>>;
     /// The uploaded batches of one stream and target that wait, oldest range first, at most `limit`.
     async fn waiting_batches(&self, stream: StreamId, target: &CopyTarget, limit: u32) -> Result<Vec<Batch>>;
     /// Inserts a load in state `planned` and moves its batches `uploaded` → `in_load`, in one transaction. The same load again is
-    /// fine (repetition). [`Error::BatchMoved`] changes nothing.
+    /// fine (repetition). [`Error::BatchMoved`](crate::Error::BatchMoved) changes nothing, nor does [`Error::LoadMoved`](crate::Error::LoadMoved),
+    /// which is answered while another load of the table is not done.
     async fn plan_load(&self, table_lease: &Lease, new: &NewLoad) -> Result<()>;
     /// Moves a load from exactly `expected` to `next`, with the attempt row if there is one, in one transaction. Where `next` is `Committed`
     /// its batches become `loaded`; where it is `Abandoned` they become `parked`. A load that already is `next` is fine (repetition).
@@ -215,7 +229,8 @@ pub trait Metastore: Send + Sync + 'static {
         attempt: Option<&Attempt>,
         now: Timestamp,
     ) -> Result<()>;
-    /// Adds to the time in which the warehouse could not be reached.
+    /// Adds to the time in which the warehouse could not be reached, of a load that is not done. Repeated after an unknown outcome it may
+    /// count twice: the load is then given up later, never sooner.
     async fn add_unreachable(&self, table_lease: &Lease, load: LoadId, millis: u64) -> Result<()>;
     /// The loads that are `planned` or `submitted`, oldest first.
     async fn unfinished_loads(&self) -> Result<Vec<Load>>;
@@ -233,9 +248,11 @@ pub trait Metastore: Send + Sync + 'static {
     // ---- for people ----
 
     /// Writes attempts; of a row of equal failures of one step (same subject, step and code) only the first and the newest are kept, with a count.
+    /// Those whose batch or load is not there are left out. Repeated after an unknown outcome they may count twice.
     async fn record_attempts(&self, attempts: &[Attempt]) -> Result<()>;
     /// The attempts of a batch or load, oldest first, each with how often it happened.
     async fn attempts(&self, subject: Subject) -> Result<Vec<(Attempt, u64)>>;
-    /// Deletes done batches and loads (and their attempts) that last changed before `before`, at most `limit` rows a call; answers how many.
+    /// Deletes done batches and loads (and their attempts) that last changed before `before`, and stream versions that were replaced before then and that
+    /// no batch refers to; at most `limit` of them a call; answers how many. What waits for a person (`parked`, `lost`, their loads) stays, and so do positions.
     async fn sweep(&self, before: Timestamp, limit: u32) -> Result<u64>;
 }
