@@ -8,9 +8,10 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hydrant_metastore::Metastore;
-use hydrant_types::{Stream, StreamId, StreamName};
-use tokio::sync::watch;
+use hydrant_metastore::{Kind, Metastore};
+use hydrant_types::{MetastoreId, Stream, StreamId, StreamName};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 /// One state of the table.
 #[derive(Debug, Default)]
@@ -73,9 +74,48 @@ pub enum Error {
         /// The cause.
         source: std::io::Error,
     },
-    /// The metastore did not answer.
+    /// The metastore is another one, or older than it was, and lacks streams that this node takes records for (design decision D5).
+    /// Going on would forget where what is in the log is to go.
+    #[error(
+        "the metastore does not know {count} of this node's streams ({example} is one) and is {odd}: it was wiped or restored, or the \
+         wrong one is configured. Put the right database back, or run `hydrant log reconcile --new-metastore`"
+    )]
+    StreamsMissing {
+        /// How many.
+        count: usize,
+        /// One of them.
+        example: StreamName,
+        /// What is odd about the metastore.
+        odd: &'static str,
+    },
+    /// The metastore did not answer, or refused.
     #[error("read the streams from the metastore")]
     Metastore(#[from] hydrant_metastore::Error),
+}
+
+/// What is kept beside the log.
+#[derive(Debug, Serialize, Deserialize)]
+struct TableCopy {
+    #[serde(flatten)]
+    past: Past,
+    streams: Vec<Stream>,
+}
+
+/// From which metastore, and from when, a table is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Past {
+    metastore: MetastoreId,
+    revision: u64,
+}
+
+impl Past {
+    /// What is odd about `now` where it does not follow from this.
+    fn odd(self, now: Self) -> Option<&'static str> {
+        if now.metastore != self.metastore {
+            return Some("another one than before");
+        }
+        (now.revision < self.revision).then_some("older than it was")
+    }
 }
 
 /// The streams as this node knows them.
@@ -83,48 +123,49 @@ pub struct StreamTable {
     metastore: Arc<dyn Metastore>,
     copy: PathBuf,
     snapshot: ArcSwap<Snapshot>,
-    /// Serialises refreshes, so that an older answer cannot overwrite a newer one.
-    refreshing: tokio::sync::Mutex<()>,
+    /// What the snapshot and the copy are of; held while they are replaced, so that an older answer cannot overwrite a newer one.
+    past: Arc<Mutex<Option<Past>>>,
     generation: watch::Sender<u64>,
 }
 
 impl StreamTable {
+    /// The copy's file in a log's directory.
+    pub const COPY_NAME: &str = "streams.json";
+
     /// Reads the table from the metastore, or from the copy beside the log where the metastore is away.
     ///
     /// # Errors
-    /// [`Error`]: neither could be read.
+    /// [`Error`]: neither could be read, or they do not belong together.
     pub async fn load(metastore: Arc<dyn Metastore>, log_dir: &Path) -> Result<Arc<Self>, Error> {
-        let copy = log_dir.join("streams.json");
+        let path = log_dir.join(Self::COPY_NAME);
+        let copy = read(&path)?;
+        let has_copy = copy.is_some();
+        let past = copy.as_ref().map(|copy| copy.past);
         let table = Self {
             metastore,
-            copy,
-            snapshot: ArcSwap::default(),
-            refreshing: tokio::sync::Mutex::new(()),
+            copy: path,
+            snapshot: ArcSwap::from_pointee(Snapshot::new(copy.map(|copy| copy.streams).unwrap_or_default())),
+            past: Arc::new(Mutex::new(past)),
             generation: watch::Sender::new(0),
         };
         match table.refresh().await {
             Ok(()) => {}
-            Err(Error::Metastore(source)) => {
-                let streams = Self::read_copy(&table.copy)?
-                    .ok_or_else(|| Error::NoCopy { path: table.copy.clone(), source })?;
-                table.snapshot.store(Arc::new(Snapshot::new(streams)));
+            Err(Error::Metastore(source)) if may_come_back(&source) => {
+                if !has_copy {
+                    return Err(Error::NoCopy { path: table.copy, source });
+                }
             }
             Err(error) => return Err(error),
         }
         Ok(Arc::new(table))
     }
 
-    /// The copy that is kept in a log's directory, if there is one.
+    /// The streams in the copy that is kept in a log's directory, if there is one.
     ///
     /// # Errors
     /// [`Error::BadCopy`].
     pub fn read_copy(path: &Path) -> Result<Option<Vec<Stream>>, Error> {
-        let bad = |reason: String| Error::BadCopy { path: path.to_owned(), reason };
-        match std::fs::read(path) {
-            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| bad(e.to_string())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(bad(error.to_string())),
-        }
+        Ok(read(path)?.map(|copy| copy.streams))
     }
 
     /// The table as it is now.
@@ -147,25 +188,74 @@ impl StreamTable {
         self.generation.subscribe()
     }
 
-    /// Reads the table anew. Called after each change through this node, on a timer, and once for an unknown name.
+    /// Reads the table anew, where the metastore's has changed. Called after each change through this node, on a timer, and for unknown
+    /// names. A stream is known only once the copy beside the log has it: what is acknowledged for it has a way after any restart.
     ///
     /// # Errors
     /// [`Error`]; the table stays as it was.
+    ///
+    /// # Cancel safety
+    /// The copy may be ahead of the table; the next refresh brings it up.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let _one_at_a_time = self.refreshing.lock().await;
-        let streams = self.metastore.streams().await?;
-        let known = self.snapshot.load();
-        let same = known.by_id.len() == streams.len()
-            && streams.iter().all(|s| known.by_id.get(&s.id).is_some_and(|k| **k == *s));
-        if same && self.copy.exists() {
+        let past = self.past.clone().lock_owned().await;
+        // The revision first: the streams are then at least as new.
+        let now = Past {
+            metastore: self.metastore.id().await?,
+            revision: self.metastore.streams_revision().await?,
+        };
+        if *past == Some(now) {
             return Ok(());
         }
-        let text = serde_json::to_vec(&streams).expect("streams are plain data");
-        write_durably(&self.copy, &text)
-            .map_err(|source| Error::WriteCopy { path: self.copy.clone(), source })?;
+        let streams = self.metastore.streams().await?;
+        if let Some(odd) = past.and_then(|past| past.odd(now)) {
+            refuse_missing(&self.snapshot.load(), &streams, odd)?;
+        }
+        let mut past = self.write_copy(past, TableCopy { past: now, streams: streams.clone() }).await?;
         self.snapshot.store(Arc::new(Snapshot::new(streams)));
+        *past = Some(now);
         self.generation.send_modify(|generation| *generation += 1);
         Ok(())
+    }
+
+    /// The guard goes with the write: where the caller is cancelled meanwhile, the next refresh still waits for it.
+    async fn write_copy(
+        &self,
+        guard: OwnedMutexGuard<Option<Past>>,
+        copy: TableCopy,
+    ) -> Result<OwnedMutexGuard<Option<Past>>, Error> {
+        let path = self.copy.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let text = serde_json::to_vec(&copy).expect("streams are plain data");
+            write_durably(&path, &text).map(|()| guard)
+        });
+        let written = written.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
+        written.map_err(|source| Error::WriteCopy { path: self.copy.clone(), source })
+    }
+}
+
+/// Whether the same question may be answered later.
+fn may_come_back(error: &hydrant_metastore::Error) -> bool {
+    matches!(error.kind(), Kind::Retry | Kind::OutcomeUnknown)
+}
+
+fn refuse_missing(known: &Snapshot, found: &[Stream], odd: &'static str) -> Result<(), Error> {
+    let is_there =
+        |stream: &Stream| found.iter().any(|found| found.id == stream.id && found.name == stream.name);
+    let missing: Vec<_> = known.streams().into_iter().filter(|stream| !is_there(stream)).collect();
+    match missing.first() {
+        None => Ok(()),
+        Some(stream) => {
+            Err(Error::StreamsMissing { count: missing.len(), example: stream.name.clone(), odd })
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Option<TableCopy>, Error> {
+    let bad = |reason: String| Error::BadCopy { path: path.to_owned(), reason };
+    match std::fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| bad(e.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(bad(error.to_string())),
     }
 }
 
