@@ -19,12 +19,13 @@ pub struct Error {
 /// What the caller does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Not done, for a passing reason (throttled, too many active statements, not reachable): try again later.
+    /// Not done, for a passing reason (throttled, too many active statements): try again later.
     Retry {
         /// The service's hint.
         after: Option<Duration>,
     },
-    /// Could not be reached at all: as `Retry`, and the time does not count against RetryOptions.
+    /// The warehouse could not be reached, or a question to it got no answer: as `Retry`, and the time does not count against
+    /// RetryOptions.
     Unreachable,
     /// Refused: the same call gets the same answer.
     Rejected,

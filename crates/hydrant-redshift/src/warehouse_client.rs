@@ -1,12 +1,14 @@
 //! The warehouse as the loader sees it.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use hydrant_types::{CopyTarget, LoadId, StatementId, Timestamp};
 
-use crate::Error;
+use crate::{Error, redaction::redacted};
 
-/// One attempt of a load, ready to be submitted as one transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One attempt of a load, ready to be submitted as one transaction. Its Debug shows no credentials.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Submission {
     /// `hydrant:<stream>:<load id>:<attempt>`: what it is looked up by.
     pub statement_name: String,
@@ -14,6 +16,16 @@ pub struct Submission {
     pub client_token: String,
     /// Ledger lock and check, COPY, ledger row.
     pub sqls: Vec<String>,
+}
+
+impl fmt::Debug for Submission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Submission")
+            .field("statement_name", &self.statement_name)
+            .field("client_token", &self.client_token)
+            .field("sqls", &self.sqls.iter().map(|sql| redacted(sql)).collect::<Vec<_>>())
+            .finish()
+    }
 }
 
 /// How a statement stands.
@@ -58,7 +70,8 @@ pub struct StatementSummary {
 /// Runs statements in a warehouse. The one implementation speaks the Redshift Data API; tests wrap it with faults.
 #[async_trait]
 pub trait WarehouseClient: Send + Sync + 'static {
-    /// Creates the ledger table beside the target table where it is missing. Idempotent; waits for the outcome.
+    /// Creates the ledger table beside the target table where it is missing; who may not create tables can have it made by
+    /// someone else. Idempotent; waits for the outcome. Cheap once it was seen, until a statement fails.
     async fn ensure_ledger(&self, target: &CopyTarget) -> Result<(), Error>;
     /// Submits; the same token again is the same statement, not a second one.
     async fn submit(&self, target: &CopyTarget, submission: &Submission) -> Result<StatementId, Error>;
