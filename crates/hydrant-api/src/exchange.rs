@@ -1,0 +1,201 @@
+//! One request and its answer: AWS JSON 1.1 over HTTP, in AWS's shape whatever happens.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hydrant_log::CallKey;
+use hydrant_types::Entropy;
+use hyper::body::{Body, Incoming};
+use tracing::{debug, error};
+
+use crate::{
+    body::{self, BodyError},
+    error::ApiError,
+    metrics::Metrics,
+    operations::{Operation, Operations},
+};
+
+const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
+
+/// Answers requests.
+pub(crate) struct Exchange {
+    pub(crate) operations: Operations,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) metrics: Metrics,
+    pub(crate) body_timeout: Duration,
+}
+
+impl Exchange {
+    /// Every request gets an answer in AWS's shape.
+    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let outcome = AssertUnwindSafe(self.handle(request)).catch_unwind().await.unwrap_or_else(|_| {
+            // The panic hook has written where and why.
+            error!("a request's handler panicked; it was answered with InternalFailure");
+            Err(ApiError::internal())
+        });
+        self.metrics.answered(outcome.as_ref().err());
+        let mut response = match outcome {
+            Ok(body) => Response::new(Full::new(Bytes::from(body))),
+            Err(error) => error_response(&error),
+        };
+        let id = self.entropy.uuid();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, CONTENT_TYPE);
+        for (name, value) in
+            [("x-amzn-requestid", id.to_string()), ("x-amz-id-2", STANDARD.encode(id.as_bytes()))]
+        {
+            headers
+                .insert(name, HeaderValue::try_from(value).expect("hexadecimal digits and base64 are ASCII"));
+        }
+        response
+    }
+
+    async fn handle(&self, request: Request<Incoming>) -> Result<Vec<u8>, ApiError> {
+        let (parts, body) = request.into_parts();
+        let announced = body.size_hint().lower();
+        let operation = match which(&parts) {
+            Ok(operation) if announced <= operation.body_bytes_max() as u64 => operation,
+            refused => {
+                // A client that waits for leave to send gets the refusal instead.
+                if !parts.headers.contains_key(header::EXPECT) {
+                    body::discard(body).await;
+                }
+                return Err(match refused {
+                    Ok(operation) => ApiError::too_large(operation.body_bytes_max()),
+                    Err(refusal) => refusal,
+                });
+            }
+        };
+        // Calls are not authenticated yet; the verifier's place is here, before the body is used.
+        let room = self.operations.ingest.room();
+        let body = body::read(body, operation.body_bytes_max(), room, self.body_timeout).await;
+        let (body, room) = body.map_err(|error| {
+            debug!(%error, announced, "a request's body was not read");
+            body_refusal(&error)
+        })?;
+        let call = operation.call_name().and_then(|name| call_key(&parts.headers, name));
+        // The room is held until the answer, for what became of the body is in memory until then.
+        let answer = self.operations.run(operation, body, call).await;
+        drop(room);
+        answer
+    }
+}
+
+/// The operation that the request line and headers name.
+fn which(parts: &http::request::Parts) -> Result<Operation, ApiError> {
+    let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if parts.method != Method::POST || parts.uri.path() != "/" {
+        return Err(ApiError::unknown_operation());
+    }
+    let operation = Operation::of_target(target).ok_or_else(ApiError::unknown_operation)?;
+    match parts.headers.get(header::CONTENT_TYPE) {
+        Some(found) if !is_json(found) => Err(ApiError::serialization(format!(
+            "Content-Type {found:?} is not supported: expected application/x-amz-json-1.1."
+        ))),
+        _ => Ok(operation),
+    }
+}
+
+/// `application/x-amz-json-1.1`, and what is the same to us; with any parameters.
+fn is_json(content_type: &HeaderValue) -> bool {
+    let kind = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    ["application/x-amz-json-1.1", "application/x-amz-json-1.0", "application/json"]
+        .iter()
+        .any(|known| kind.eq_ignore_ascii_case(known))
+}
+
+fn body_refusal(error: &BodyError) -> ApiError {
+    match error {
+        BodyError::TooLarge(bytes_max) => ApiError::too_large(*bytes_max),
+        BodyError::NoRoom => ApiError::unavailable(),
+        BodyError::TimedOut => ApiError::request_timeout(),
+        BodyError::Ended(_) => ApiError::serialization("The request's body ended early."),
+    }
+}
+
+fn error_response(error: &ApiError) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(error.body())));
+    *response.status_mut() = StatusCode::from_u16(error.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    response.headers_mut().insert("x-amzn-errortype", HeaderValue::from_static(error.code));
+    response
+}
+
+/// Names the call by who calls, what, and under which id; `None` where the client gives no id, for then two calls that look alike
+/// may both be meant.
+fn call_key(headers: &HeaderMap, operation: u8) -> Option<CallKey> {
+    let id = headers.get("amz-sdk-invocation-id")?.as_bytes();
+    if id.is_empty() {
+        return None;
+    }
+    let caller = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once("Credential=")?.1.split('/').next())
+        .unwrap_or("anonymous");
+    let mut text = Vec::with_capacity(caller.len() + id.len() + 2);
+    text.extend_from_slice(caller.as_bytes());
+    text.extend_from_slice(&[0, operation]);
+    text.extend_from_slice(id);
+    Some(CallKey::of(&text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=AKIA1/20260102/us-east-1/firehose/aws4_request, SignedHeaders=host, Signature=00";
+
+    fn key(pairs: &[(&'static str, &str)], operation: u8) -> Option<CallKey> {
+        let headers = pairs.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
+        call_key(&headers.collect(), operation)
+    }
+
+    #[test]
+    fn a_call_is_named_by_caller_operation_and_invocation_id() {
+        let id = ("amz-sdk-invocation-id", "5d2b0f2c-0000-4000-8000-000000000001");
+        let named = key(&[id, ("authorization", SIGNED)], 0);
+        assert!(named.is_some());
+        let signed_anew = SIGNED.replace("Signature=00", "Signature=11").replace("20260102", "20260103");
+        assert_eq!(key(&[id, ("authorization", &signed_anew)], 0), named);
+        let others = [
+            key(&[id, ("authorization", SIGNED)], 1),
+            key(&[id, ("authorization", &SIGNED.replace("AKIA1", "AKIA2"))], 0),
+            key(&[id], 0),
+            key(
+                &[
+                    ("amz-sdk-invocation-id", "5d2b0f2c-0000-4000-8000-000000000002"),
+                    ("authorization", SIGNED),
+                ],
+                0,
+            ),
+        ];
+        for (at, other) in others.iter().enumerate() {
+            assert!(other.is_some() && *other != named && !others[..at].contains(other), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_call_without_an_id_is_nobodys_retry() {
+        assert_eq!(key(&[("authorization", SIGNED)], 0), None);
+        assert_eq!(key(&[("amz-sdk-invocation-id", "")], 0), None);
+    }
+
+    #[test]
+    fn content_types_of_json_are_taken_with_any_parameters() {
+        for good in [
+            "application/x-amz-json-1.1",
+            "application/x-amz-json-1.1; charset=utf-8",
+            "Application/X-AMZ-JSON-1.0",
+            "application/json;a=b",
+        ] {
+            assert!(is_json(&HeaderValue::from_str(good).unwrap()), "{good}");
+        }
+        for bad in ["application/cbor", "application/x-www-form-urlencoded", "application/x-amz-json", ""] {
+            assert!(!is_json(&HeaderValue::from_str(bad).unwrap()), "{bad}");
+        }
+    }
+}

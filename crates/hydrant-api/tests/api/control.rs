@@ -1,0 +1,333 @@
+//! Creating, describing, listing and deleting streams.
+
+use serde_json::{Value, json};
+
+use crate::support::{ACCOUNT, Answer, Api, batch, data, open_metastore, redshift, s3, with};
+
+async fn create(api: &Api, name: &str, destination: &str, config: Value) -> Answer {
+    api.call("CreateDeliveryStream", &json!({"DeliveryStreamName": name, destination: config})).await
+}
+
+async fn destination(api: &Api, name: &str) -> Value {
+    let answer = api.call("DescribeDeliveryStream", &json!({"DeliveryStreamName": name})).await.json();
+    answer["DeliveryStreamDescription"]["Destinations"][0].clone()
+}
+
+async fn list(api: &Api, input: Value) -> (Vec<String>, bool) {
+    let answer = api.call("ListDeliveryStreams", &input).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let answer = answer.json();
+    let names = answer["DeliveryStreamNames"].as_array().unwrap().iter();
+    (
+        names.map(|name| name.as_str().unwrap().to_owned()).collect(),
+        answer["HasMoreDeliveryStreams"].as_bool().unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_name_is_taken_until_its_stream_is_gone() {
+    let (api, id) = Api::with_stream("s").await;
+    let message = format!("Firehose s under accountId {ACCOUNT} already exists");
+    let again = || create(&api, "s", "S3DestinationConfiguration", s3());
+    again().await.is_error(400, "ResourceInUseException", &message);
+    api.call("DeleteDeliveryStream", &json!({"DeliveryStreamName": "s"})).await;
+    again().await.is_error(400, "ResourceInUseException", &message);
+    api.metastore.remove_stream(id, hydrant_types::Clock::now(&api.clock)).await.unwrap();
+    api.streams.refresh().await.unwrap();
+    assert_eq!(again().await.status, 200);
+    assert_ne!(api.streams.get("s").unwrap().id, id, "another stream");
+}
+
+#[tokio::test]
+async fn exactly_one_destination_is_given() {
+    let api = Api::start().await;
+    let message = "Exactly one destination configuration is supported for a Firehose";
+    api.call("CreateDeliveryStream", &json!({"DeliveryStreamName": "s"})).await.is_error(
+        400,
+        "InvalidArgumentException",
+        message,
+    );
+    for other in
+        ["S3DestinationConfiguration", "RedshiftDestinationConfiguration", "SplunkDestinationConfiguration"]
+    {
+        let config = match other {
+            "S3DestinationConfiguration" => s3(),
+            "RedshiftDestinationConfiguration" => redshift(),
+            _ => json!({}),
+        };
+        let input =
+            json!({"DeliveryStreamName": "s", "ExtendedS3DestinationConfiguration": s3(), other: config});
+        api.call("CreateDeliveryStream", &input).await.is_error(400, "InvalidArgumentException", message);
+    }
+    assert_eq!(list(&api, json!({})).await, (vec![], false));
+}
+
+#[tokio::test]
+async fn what_does_not_work_yet_is_refused_by_name() {
+    let api = Api::start().await;
+    let refused = |answer: Answer, what: &str| {
+        answer.is_error(
+            400,
+            "InvalidArgumentException",
+            &format!("{what} is not supported by this service yet."),
+        );
+    };
+    for name in [
+        "ElasticsearchDestinationConfiguration",
+        "AmazonopensearchserviceDestinationConfiguration",
+        "AmazonOpenSearchServerlessDestinationConfiguration",
+        "SplunkDestinationConfiguration",
+        "HttpEndpointDestinationConfiguration",
+        "SnowflakeDestinationConfiguration",
+        "IcebergDestinationConfiguration",
+    ] {
+        refused(create(&api, "s", name, json!({"Any": 1})).await, name);
+    }
+    for (member, value, what) in [
+        ("DeliveryStreamType", json!("KinesisStreamAsSource"), "DeliveryStreamType KinesisStreamAsSource"),
+        ("DeliveryStreamType", json!("MSKAsSource"), "DeliveryStreamType MSKAsSource"),
+        ("DeliveryStreamType", json!("DatabaseAsSource"), "DeliveryStreamType DatabaseAsSource"),
+        ("MSKSourceConfiguration", json!({}), "MSKSourceConfiguration"),
+        ("DatabaseSourceConfiguration", json!({}), "DatabaseSourceConfiguration"),
+        (
+            "DeliveryStreamEncryptionConfigurationInput",
+            json!({"KeyType": "AWS_OWNED_CMK"}),
+            "DeliveryStreamEncryptionConfigurationInput",
+        ),
+    ] {
+        let input = json!({"DeliveryStreamName": "s", "ExtendedS3DestinationConfiguration": s3()});
+        refused(api.call("CreateDeliveryStream", &with(input, member, value)).await, what);
+    }
+    let kms = json!({"KMSEncryptionConfig": {"AWSKMSKeyARN": "arn:aws:kms:eu-west-1:123456789012:key/k"}});
+    let lambda = json!([{"Type": "Lambda"}]);
+    for (member, value, what) in [
+        ("CompressionFormat", json!("ZIP"), "CompressionFormat ZIP"),
+        ("CompressionFormat", json!("Snappy"), "CompressionFormat Snappy"),
+        ("CompressionFormat", json!("HADOOP_SNAPPY"), "CompressionFormat HADOOP_SNAPPY"),
+        ("Prefix", json!("a/!{timestamp:yyyy}/"), "Prefix with expressions (!{...})"),
+        (
+            "ErrorOutputPrefix",
+            json!("!{firehose:error-output-type}/"),
+            "ErrorOutputPrefix with expressions (!{...})",
+        ),
+        ("EncryptionConfiguration", kms.clone(), "EncryptionConfiguration.KMSEncryptionConfig"),
+        ("ProcessingConfiguration", json!({"Enabled": true}), "ProcessingConfiguration"),
+        ("ProcessingConfiguration", json!({"Processors": lambda}), "ProcessingConfiguration"),
+        ("DataFormatConversionConfiguration", json!({}), "DataFormatConversionConfiguration"),
+        ("DataFormatConversionConfiguration", json!({"Enabled": true}), "DataFormatConversionConfiguration"),
+        ("DynamicPartitioningConfiguration", json!({"Enabled": true}), "DynamicPartitioningConfiguration"),
+        ("FileExtension", json!(".json"), "FileExtension"),
+        ("CustomTimeZone", json!("Europe/Berlin"), "CustomTimeZone other than UTC"),
+    ] {
+        refused(
+            create(&api, "s", "ExtendedS3DestinationConfiguration", with(s3(), member, value)).await,
+            what,
+        );
+    }
+    let backup = with(with(s3(), "S3BackupMode", json!("Enabled")), "S3BackupConfiguration", s3());
+    refused(create(&api, "s", "ExtendedS3DestinationConfiguration", backup).await, "S3BackupMode Enabled");
+    for (member, value, what) in [
+        ("ProcessingConfiguration", json!({"Enabled": true}), "ProcessingConfiguration"),
+        ("S3Configuration.EncryptionConfiguration", kms, "EncryptionConfiguration.KMSEncryptionConfig"),
+        (
+            "SecretsManagerConfiguration",
+            json!({"Enabled": true, "SecretARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s", "RoleARN": crate::support::ROLE}),
+            "SecretsManagerConfiguration.RoleARN",
+        ),
+    ] {
+        refused(
+            create(&api, "s", "RedshiftDestinationConfiguration", with(redshift(), member, value)).await,
+            what,
+        );
+    }
+    assert_eq!(list(&api, json!({})).await, (vec![], false));
+}
+
+#[tokio::test]
+async fn what_is_switched_off_is_accepted() {
+    let api = Api::start().await;
+    let config = json!({
+        "RoleARN": crate::support::ROLE,
+        "BucketARN": "arn:aws:s3:::demo",
+        "ProcessingConfiguration": {"Enabled": false, "Processors": [{"Type": "Lambda"}]},
+        "S3BackupMode": "Disabled",
+        "DataFormatConversionConfiguration": {"Enabled": false},
+        "DynamicPartitioningConfiguration": {"Enabled": false},
+        "FileExtension": "",
+        "CustomTimeZone": "UTC",
+        "EncryptionConfiguration": {"NoEncryptionConfig": "NoEncryption"},
+    });
+    let input = json!({
+        "DeliveryStreamName": "s",
+        "DeliveryStreamType": "DirectPut",
+        "KinesisStreamSourceConfiguration": {"KinesisStreamARN": "arn:aws:kinesis:eu-west-1:123456789012:stream/k", "RoleARN": crate::support::ROLE},
+        "ExtendedS3DestinationConfiguration": config,
+    });
+    let answer = api.call("CreateDeliveryStream", &input).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn settings_that_contradict_are_refused_in_the_services_words() {
+    let api = Api::start().await;
+    let refused = |answer: Answer, message: &str| answer.is_error(400, "InvalidArgumentException", message);
+    let s3_with = |member: &str, value| {
+        create(&api, "s", "ExtendedS3DestinationConfiguration", with(s3(), member, value))
+    };
+    refused(
+        s3_with("S3BackupMode", json!("Enabled")).await,
+        "S3 backup destination configuration is required when enabling S3 backup.",
+    );
+    refused(
+        s3_with("CloudWatchLoggingOptions", json!({"Enabled": true})).await,
+        "CloudWatch Log Group Name is required if CloudWatch Logging is enabled",
+    );
+    let redshift_with = |member: &str, value| {
+        create(&api, "s", "RedshiftDestinationConfiguration", with(redshift(), member, value))
+    };
+    refused(
+        redshift_with("Password", json!(null)).await,
+        "Redshift Database Password is required for Redshift Destination",
+    );
+    refused(
+        redshift_with("SecretsManagerConfiguration", json!({"Enabled": true})).await,
+        "Invalid secret ARN: null",
+    );
+    for format in ["ZIP", "Snappy", "HADOOP_SNAPPY"] {
+        refused(
+            redshift_with("S3Configuration.CompressionFormat", json!(format)).await,
+            "Only the following compression formats are allowed when using Redshift: [UNCOMPRESSED, GZIP]",
+        );
+    }
+    for (member, value) in [("Prefix", "!{timestamp:yyyy}/"), ("ErrorOutputPrefix", "errors/")] {
+        refused(
+            redshift_with(&format!("S3Configuration.{member}"), json!(value)).await,
+            "The supplied prefix(es) do not satisfy the following constraint: \
+             Prefix Expressions or ErrorOutputPrefix is currently not supported for this destination",
+        );
+    }
+    refused(
+        redshift_with("ClusterJDBCURL", json!("jdbc:redshift://shop.redshift.amazonaws.com:5439/dev")).await,
+        "ClusterJDBCURL must name cluster or workgroup and region: <name>.<id>.<region>.redshift.amazonaws.com",
+    );
+}
+
+#[tokio::test]
+async fn what_is_accepted_without_effect_is_kept_and_shown_and_a_password_is_not() {
+    let api = Api::start().await;
+    let logging = json!({"Enabled": true, "LogGroupName": "/aws/firehose/s", "LogStreamName": "S3Delivery"});
+    let config = with(redshift(), "CloudWatchLoggingOptions", logging.clone());
+    assert_eq!(create(&api, "s", "RedshiftDestinationConfiguration", config).await.status, 200);
+    let described = api.call("DescribeDeliveryStream", &json!({"DeliveryStreamName": "s"})).await;
+    let shown =
+        &described.json()["DeliveryStreamDescription"]["Destinations"][0]["RedshiftDestinationDescription"];
+    assert_eq!(
+        (&shown["CloudWatchLoggingOptions"], &shown["RoleARN"]),
+        (&logging, &json!(crate::support::ROLE))
+    );
+    assert!(!described.text().contains("hunter2") && !described.text().contains("Password"));
+    let copy =
+        std::fs::read_to_string(api.metastore_path().with_file_name("log").join("streams.json")).unwrap();
+    assert!(!copy.contains("hunter2"), "{copy}");
+}
+
+#[tokio::test]
+async fn describe_gives_the_limits_and_the_versions_that_updates_need() {
+    let (api, _) = Api::with_stream("s").await;
+    let input = json!({"DeliveryStreamName": "s", "Limit": 1, "ExclusiveStartDestinationId": "destinationId-000000000099"});
+    let described = api.call("DescribeDeliveryStream", &input).await.json();
+    let description = &described["DeliveryStreamDescription"];
+    assert_eq!(description["VersionId"], "1");
+    assert_eq!(description["Destinations"][0]["DestinationId"], "destinationId-000000000001");
+    assert_eq!(description["HasMoreDestinations"], false);
+    assert_eq!(description["CreateTimestamp"], json!(1_767_323_045.0));
+    assert!(description.get("LastUpdateTimestamp").is_none() && description.get("Source").is_none());
+}
+
+#[tokio::test]
+async fn a_stream_made_through_another_node_is_described_and_deleted_at_once() {
+    let (api, first) = Api::with_stream("s").await;
+    let destination = api.streams.by_id(first).unwrap().destination.clone();
+    let other_node = open_metastore(&api.metastore_path()).await;
+    let now = hydrant_types::Clock::now(&api.clock);
+    other_node.create_stream(&"theirs".parse().unwrap(), &destination, now).await.unwrap();
+    let input = json!({"DeliveryStreamName": "theirs"});
+    assert_eq!(api.call("DescribeDeliveryStream", &input).await.status, 200);
+    other_node.create_stream(&"too".parse().unwrap(), &destination, now).await.unwrap();
+    assert_eq!(api.call("DeleteDeliveryStream", &json!({"DeliveryStreamName": "too"})).await.status, 200);
+}
+
+#[tokio::test]
+async fn redshift_serverless_and_a_secret_are_taken() {
+    let api = Api::start().await;
+    let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:redshift!loader-Ab12";
+    let mut config =
+        with(redshift(), "SecretsManagerConfiguration", json!({"Enabled": true, "SecretARN": secret}));
+    config["ClusterJDBCURL"] =
+        json!("jdbc:redshift://wg.123456789012.eu-west-1.redshift-serverless.amazonaws.com:5439/dev");
+    config.as_object_mut().unwrap().remove("Password");
+    config.as_object_mut().unwrap().remove("Username");
+    let answer = create(&api, "s", "RedshiftDestinationConfiguration", config).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let shown = destination(&api, "s").await;
+    let expected = json!({"Enabled": true, "SecretARN": secret});
+    assert_eq!(shown["RedshiftDestinationDescription"]["SecretsManagerConfiguration"], expected);
+}
+
+#[tokio::test]
+async fn streams_are_listed_by_name_in_pages() {
+    let api = Api::start().await;
+    for name in ["b", "a", "B", "a.1", "a-1", "c", "d", "e", "f", "g", "h", "i"] {
+        api.create(name).await;
+    }
+    let sorted = ["B", "a", "a-1", "a.1", "b", "c", "d", "e", "f", "g", "h", "i"].map(str::to_owned);
+    assert_eq!(list(&api, json!({})).await, (sorted[..10].to_vec(), true), "ten unless it is said otherwise");
+    assert_eq!(list(&api, json!({"Limit": 12})).await, (sorted.to_vec(), false));
+    let mut all = Vec::new();
+    let mut input = json!({"Limit": 5});
+    loop {
+        let (names, more) = list(&api, input.clone()).await;
+        assert_eq!(names.len() == 5, more, "{names:?}");
+        input["ExclusiveStartDeliveryStreamName"] = json!(names.last());
+        all.extend(names);
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(all, sorted);
+    let after = json!({"ExclusiveStartDeliveryStreamName": "a-zzz", "Limit": 2});
+    assert_eq!(list(&api, after).await, (vec!["a.1".to_owned(), "b".to_owned()], true), "it need not exist");
+    assert_eq!(list(&api, json!({"ExclusiveStartDeliveryStreamName": "z"})).await, (vec![], false));
+}
+
+#[tokio::test]
+async fn streams_are_listed_by_type() {
+    let (api, _) = Api::with_stream("s").await;
+    assert_eq!(list(&api, json!({"DeliveryStreamType": "DirectPut"})).await, (vec!["s".to_owned()], false));
+    assert_eq!(list(&api, json!({"DeliveryStreamType": "KinesisStreamAsSource"})).await, (vec![], false));
+}
+
+#[tokio::test]
+async fn a_deleted_stream_is_shown_as_deleting_and_may_be_deleted_again() {
+    let (api, _) = Api::with_stream("s").await;
+    api.call("PutRecordBatch", &batch("s", &[data("a")])).await;
+    for force in [json!(false), json!(true), json!(null)] {
+        let answer = api
+            .call("DeleteDeliveryStream", &json!({"DeliveryStreamName": "s", "AllowForceDelete": force}))
+            .await;
+        assert_eq!((answer.status, answer.text()), (200, "{}"));
+    }
+    let described = api.call("DescribeDeliveryStream", &json!({"DeliveryStreamName": "s"})).await.json();
+    assert_eq!(described["DeliveryStreamDescription"]["DeliveryStreamStatus"], "DELETING");
+    assert_eq!(list(&api, json!({})).await.0, ["s"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_exist_is_neither_described_nor_deleted() {
+    let api = Api::start().await;
+    let message = format!("Firehose nobody under account {ACCOUNT} not found.");
+    for operation in ["DescribeDeliveryStream", "DeleteDeliveryStream"] {
+        let answer = api.call(operation, &json!({"DeliveryStreamName": "nobody"})).await;
+        answer.is_error(400, "ResourceNotFoundException", &message);
+    }
+}
