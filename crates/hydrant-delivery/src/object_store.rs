@@ -1,0 +1,105 @@
+//! The object store as deliveries see it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use hydrant_types::{BucketName, Compression, ObjectKey, StoredObject};
+
+/// An object's bytes, whole and checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body {
+    /// The bytes.
+    pub bytes: Bytes,
+    /// CRC-32 (IEEE) of them, for the store to verify.
+    pub crc32: u32,
+    /// CRC-32 of the records in it, whatever they are encoded as: two objects with equal ones hold the same records.
+    pub records_crc32: u32,
+    /// How they are encoded: goes into Content-Encoding.
+    pub compression: Compression,
+}
+
+impl Body {
+    /// A body and its checksums; with gzip, `bytes` are one whole member. Computes: bigger ones are not for async workers.
+    pub fn new(bytes: Bytes, compression: Compression) -> Self {
+        let crc32 = crc32fast::hash(&bytes);
+        let records_crc32 = match compression {
+            Compression::Uncompressed => crc32,
+            Compression::Gzip => gzip_trailer_crc32(&bytes),
+        };
+        Self { crc32, records_crc32, bytes, compression }
+    }
+}
+
+/// A gzip member ends in the CRC-32 and the length of what is in it (RFC 1952), four bytes each.
+fn gzip_trailer_crc32(member: &[u8]) -> u32 {
+    let trailer = member.last_chunk::<8>().expect("a gzip member has a trailer");
+    u32::from_le_bytes([trailer[0], trailer[1], trailer[2], trailer[3]])
+}
+
+/// A call to the object store failed. All of them are tried again for ever; the object's key makes that harmless.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{step} s3://{bucket}/{key}: {message}")]
+pub struct Error {
+    /// What was being done.
+    pub step: &'static str,
+    /// Which bucket.
+    pub bucket: BucketName,
+    /// Which object.
+    pub key: ObjectKey,
+    /// `S3.AccessDenied`, `S3.NoSuchBucket` … as Firehose logs them, or `InternalError`; `S3.Unreachable` and `S3.Timeout` where
+    /// there was no answer, `S3.ObjectDiffers` where another object has the key.
+    pub code: String,
+    /// The store's words.
+    pub message: String,
+    /// What the caller does about it.
+    pub kind: Kind,
+}
+
+impl Error {
+    /// A call that gave no answer within `limit`.
+    pub(crate) fn timed_out(
+        step: &'static str,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        limit: Duration,
+    ) -> Self {
+        Self {
+            step,
+            bucket: bucket.clone(),
+            key: key.clone(),
+            code: "S3.Timeout".to_owned(),
+            message: format!("no answer within {limit:?}"),
+            kind: Kind::Unreachable,
+        }
+    }
+}
+
+/// What the caller does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The store answered: this stream backs off.
+    Refused,
+    /// There was no answer in time: everybody who uses the bucket backs off, one probes.
+    Unreachable,
+}
+
+/// Puts objects durably. The one implementation speaks S3; tests put faults in between.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + 'static {
+    /// Stores an object. One that is there already under this key is left as it is and answered where it holds the same records: it is
+    /// from an earlier try (its bytes may differ: another gzip level, another version of the encoder). Durable when answered.
+    ///
+    /// # Errors
+    /// [`enum@Error`]; the object may have been stored all the same. Safe to repeat.
+    ///
+    /// # Cancel safety
+    /// As an error: it may have been stored.
+    async fn put(&self, bucket: &BucketName, key: &ObjectKey, body: Body) -> Result<StoredObject, Error>;
+
+    /// The object under a key, `None` where there is none.
+    ///
+    /// # Errors
+    /// [`enum@Error`].
+    async fn head(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Option<StoredObject>, Error>;
+}

@@ -1,0 +1,40 @@
+//! Whether a stream's uploads go through: said once per change, not once per try.
+
+use hydrant_types::StreamName;
+use parking_lot::Mutex;
+use tracing::{info, warn};
+
+use crate::object_store::Error;
+
+/// The code of the failure that a stream is in, if any.
+pub(super) struct Health {
+    stream: StreamName,
+    failing: Mutex<Option<String>>,
+}
+
+impl Health {
+    pub(super) fn new(stream: StreamName) -> Self {
+        Self { stream, failing: Mutex::new(None) }
+    }
+
+    /// An upload failed and will be tried again.
+    pub(super) fn failed(&self, error: &Error) {
+        let mut failing = self.failing.lock();
+        if failing.as_deref() != Some(&error.code) {
+            warn!(stream = %self.stream, code = error.code, %error, "uploads fail and are tried again until they succeed");
+            *failing = Some(error.code.clone());
+        }
+    }
+
+    /// An upload succeeded.
+    pub(super) fn succeeded(&self) {
+        if let Some(code) = self.failing.lock().take() {
+            info!(stream = %self.stream, code, "uploads succeed again");
+        }
+    }
+
+    /// Whether the last upload failed.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.lock().is_some()
+    }
+}

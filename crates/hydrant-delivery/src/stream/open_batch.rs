@@ -1,0 +1,101 @@
+//! The batch that a stream's records are being read into.
+
+use std::{sync::Arc, time::Duration};
+
+use hydrant_types::{
+    Batch, BatchId, BatchState, Clock, LogId, NameError, Position, PositionRange, Stream, Timestamp,
+};
+
+use super::{
+    feed::{Sink, Taken},
+    schedule::OpenView,
+};
+use crate::{Settings, object_key};
+
+/// An interval of 0 means "no buffering, within a few seconds": this short, so that one burst is one object.
+const INTERVAL_MIN: Duration = Duration::from_millis(200);
+
+/// Not sealed yet: nothing of it is written down, and a crash forgets it without harm.
+pub(super) struct OpenBatch {
+    /// The settings it is sealed and delivered under: those in force when its first record was read.
+    pub(super) stream: Arc<Stream>,
+    pub(super) sink: Sink,
+    from: Position,
+    to: Position,
+    bytes: u64,
+    oldest_arrival: Timestamp,
+    deadline: Duration,
+    interval: Duration,
+}
+
+impl OpenBatch {
+    /// Begins a batch at `from`.
+    pub(super) fn new(stream: Arc<Stream>, from: Position, sink: Sink, settings: &Settings) -> Self {
+        let interval = interval(&stream, settings);
+        let oldest_arrival = Timestamp(u64::MAX);
+        Self { stream, sink, from, to: from, bytes: 0, oldest_arrival, deadline: Duration::MAX, interval }
+    }
+
+    /// Adds what was read. The deadline is set with the first records: their age by the wall clock, kept between 0 and the interval (the
+    /// wall clock may have stepped, the records may have waited through a restart), then the monotonic clock alone counts.
+    pub(super) fn add(&mut self, taken: Taken, clock: &dyn Clock) {
+        if self.bytes == 0 && self.from == self.to {
+            let age = clock.now().since(taken.oldest_arrival).min(self.interval);
+            self.deadline = clock.monotonic() + (self.interval - age);
+        }
+        self.to = taken.to;
+        self.bytes += taken.bytes;
+        self.oldest_arrival = self.oldest_arrival.min(taken.oldest_arrival);
+    }
+
+    /// Bytes until it is full.
+    pub(super) fn room(&self) -> u64 {
+        self.stream.destination.s3().buffering.size_bytes().saturating_sub(self.bytes)
+    }
+
+    pub(super) fn view(&self) -> OpenView {
+        OpenView { full: self.room() == 0, deadline: self.deadline }
+    }
+
+    pub(super) fn oldest_arrival(&self) -> Timestamp {
+        self.oldest_arrival
+    }
+
+    /// Its range; `None` while it is empty.
+    pub(super) fn range(&self) -> Option<PositionRange> {
+        PositionRange::new(self.from, self.to)
+    }
+
+    /// What is fixed by sealing it.
+    pub(super) fn sealed(
+        &self,
+        range: PositionRange,
+        log: LogId,
+        id: BatchId,
+        now: Timestamp,
+    ) -> Result<Batch, NameError> {
+        let (stream, s3) = (&*self.stream, self.stream.destination.s3());
+        Ok(Batch {
+            id,
+            stream: stream.id,
+            stream_name: stream.name.clone(),
+            stream_version: stream.version,
+            log,
+            range,
+            bytes: self.bytes,
+            oldest_arrival: self.oldest_arrival,
+            bucket: s3.bucket.clone(),
+            key: object_key::object(s3, &stream.name, stream.version, self.oldest_arrival, id)?,
+            copy_target: stream.destination.copy_target(),
+            state: BatchState::Sealed,
+            sealed_at: now,
+            updated_at: now,
+        })
+    }
+}
+
+/// A stream's buffering interval, within what the settings and good sense allow.
+pub(super) fn interval(stream: &Stream, settings: &Settings) -> Duration {
+    let hinted = stream.destination.s3().buffering.interval();
+    settings.interval_max.map_or(hinted, |max| hinted.min(max)).max(INTERVAL_MIN)
+}

@@ -1,0 +1,331 @@
+//! The task of one stream that has anything to do.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use hydrant_types::{Batch, BatchId, Position, Stream, StreamId, StreamName, StreamStatus, StreamVersion};
+use tokio::{
+    sync::Notify,
+    task::{JoinError, JoinSet},
+};
+use tracing::{debug, error, info};
+
+use super::{
+    Shared, Stop,
+    delivery::Delivery,
+    feed::{self, Limit, Sink},
+    health::Health,
+    open_batch::{self, OpenBatch},
+    removal,
+    schedule::{self, Reason, Step, View},
+    unsafe_ranges::UnsafeRanges,
+};
+use crate::{backoff::Backoff, recorder::with_causes};
+
+/// More unread than this is worth reading at once.
+const BEHIND_BYTES: u64 = 256 * 1024;
+/// Records gather for a part of the stream's interval before the next read, within these bounds.
+const READ_PAUSE_DIVISOR: u32 = 8;
+const READ_PAUSE_MIN: Duration = Duration::from_millis(20);
+const READ_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// What an average record is taken for before any was read.
+const RECORD_BYTES_GUESS: u64 = 1024;
+
+/// Where a stream stands when its worker ends, for the next one to begin with.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Progress {
+    /// Everything before is sealed, so reading begins here.
+    pub(crate) sealed: Position,
+    /// Sealed, not yet uploaded.
+    pub(crate) waiting: Vec<Batch>,
+    /// It needs a person; no worker is to be started until the next start of the service.
+    pub(crate) stopped: bool,
+}
+
+/// Takes one stream's records from the log to S3 until there is nothing left to do.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    id: StreamId,
+    name: StreamName,
+    wake: Arc<Notify>,
+    /// Position of the next record to be read.
+    read: Position,
+    open: Option<OpenBatch>,
+    waiting: VecDeque<Batch>,
+    deliveries: JoinSet<Result<Batch, Stop>>,
+    ranges: UnsafeRanges,
+    health: Arc<Health>,
+    next_read_at: Duration,
+    record_bytes: u64,
+    /// The last batch was full at once: there is more than one core's work.
+    filled_at_once: bool,
+    closed: bool,
+    stopped: Option<Stop>,
+}
+
+impl Worker {
+    /// A worker for a stream that stands at `progress`; `wake` tells it that there is something new.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        id: StreamId,
+        name: StreamName,
+        progress: Progress,
+        wake: Arc<Notify>,
+    ) -> Self {
+        let mut ranges = UnsafeRanges::new(progress.sealed);
+        progress.waiting.iter().for_each(|batch| ranges.add(batch.range, batch.oldest_arrival));
+        Self {
+            health: Arc::new(Health::new(name.clone())),
+            shared,
+            id,
+            name,
+            wake,
+            read: progress.sealed,
+            open: None,
+            waiting: progress.waiting.into(),
+            deliveries: JoinSet::new(),
+            ranges,
+            next_read_at: Duration::ZERO,
+            record_bytes: RECORD_BYTES_GUESS,
+            filled_at_once: false,
+            closed: false,
+            stopped: None,
+        }
+    }
+
+    /// Works until there is nothing left to do, the stream stops, or the service does.
+    ///
+    /// # Cancel safety
+    /// Safe as a crash is: the next start goes on from what is recorded.
+    pub(crate) async fn run(mut self) -> Progress {
+        while self.stopped.is_none() && !self.shared.stopping.is_cancelled() {
+            match self.work().await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(stop) => self.stop(stop),
+            }
+        }
+        // Batches on their way are not the reason for the stop, and their way is theirs.
+        while let Some(ended) = self.deliveries.join_next().await {
+            self.delivered(ended);
+        }
+        let stopped = self.stopped.is_some_and(|stop| !matches!(stop, Stop::Stopping));
+        if !stopped {
+            // The age of a stream that needs a person is shown until it is helped.
+            self.shared.metrics.oldest_staging(&self.name, self.ranges.oldest_arrival());
+        }
+        Progress { sealed: self.ranges.sealed_to(), waiting: self.waiting.into(), stopped }
+    }
+
+    /// One step; `false` when there is nothing left to do.
+    async fn work(&mut self) -> Result<bool, Stop> {
+        while let Some(ended) = self.deliveries.try_join_next() {
+            self.delivered(ended);
+        }
+        if self.stopped.is_some() {
+            return Ok(true);
+        }
+        self.deliver_waiting().await?;
+        let stream = self.shared.streams.by_id(self.id);
+        let closing = stream.as_ref().is_some_and(|stream| stream.status == StreamStatus::Deleting);
+        if closing && !self.closed {
+            self.close().await?;
+        }
+        self.show_oldest();
+        match schedule::next_step(self.view(closing)) {
+            Step::Read => self.read(stream).await?,
+            Step::Seal(reason) => self.seal(reason).await?,
+            Step::Wait(until) => self.wait(until).await,
+            Step::Idle => {
+                if let Some(stream) = stream.filter(|_| closing) {
+                    removal::remove(&self.shared, &stream).await?;
+                }
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn view(&self, closing: bool) -> View {
+        let next = self.shared.log.tail(self.id).map_or(self.read, |tail| tail.next);
+        let unread = next.0.saturating_sub(self.read.0);
+        View {
+            now: self.shared.clock.monotonic(),
+            open: self.open.as_ref().map(OpenBatch::view),
+            unread: unread > 0,
+            behind: unread.saturating_mul(self.record_bytes) >= BEHIND_BYTES,
+            next_read_at: self.next_read_at,
+            slot_free: self.slot_free(),
+            in_flight: !self.deliveries.is_empty() || !self.waiting.is_empty(),
+            closing,
+        }
+    }
+
+    fn slot_free(&self) -> bool {
+        self.deliveries.len() < self.shared.settings.stream_uploads_max.max(1)
+    }
+
+    /// Goes on with batches that were sealed by an earlier process or worker.
+    async fn deliver_waiting(&mut self) -> Result<(), Stop> {
+        while self.slot_free() {
+            let Some(batch) = self.waiting.front() else { return Ok(()) };
+            let compression = self.compression(batch.stream_version).await?;
+            let batch = self.waiting.pop_front().expect("it was there a moment ago");
+            let delivery = Delivery {
+                shared: self.shared.clone(),
+                batch,
+                compression,
+                health: self.health.clone(),
+                encoded: None,
+            };
+            self.deliveries.spawn(delivery.run(None));
+        }
+        Ok(())
+    }
+
+    /// How objects are encoded under a version of the settings.
+    async fn compression(&self, version: StreamVersion) -> Result<hydrant_types::Compression, Stop> {
+        if let Some(stream) = self.shared.streams.by_id(self.id).filter(|stream| stream.version == version) {
+            return Ok(stream.destination.s3().compression);
+        }
+        let mut backoff = Backoff::new(&self.shared.settings, &*self.shared.entropy);
+        loop {
+            match self.shared.metastore.destination(self.id, version).await {
+                Ok(Some(destination)) => return Ok(destination.s3().compression),
+                Ok(None) => return Err(Stop::SettingsGone),
+                Err(error) => debug!(stream = %self.name, %error, "the settings could not be read"),
+            }
+            tokio::select! {
+                () = self.shared.stopping.cancelled() => return Err(Stop::Stopping),
+                () = tokio::time::sleep(backoff.next()) => {}
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), Stop> {
+        // Refused only when the log is ending, and so the service.
+        self.shared.log.close_stream(self.id).await.map_err(|_| Stop::Stopping)?;
+        self.closed = true;
+        info!(stream = %self.name, "being deleted: takes no more records, delivers those it took");
+        Ok(())
+    }
+
+    async fn read(&mut self, stream: Option<Arc<Stream>>) -> Result<(), Stop> {
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.begin(stream.ok_or(Stop::SettingsGone)?),
+        };
+        let (log, id, from) = (self.shared.log.clone(), self.id, self.read);
+        let durable = log.tail(id).map_or(from, |tail| tail.next);
+        let limit = Limit::Bytes(open.room().max(1));
+        let step = move || {
+            let taken = feed::take(&*log, id, from, limit, |records| open.sink.write(records));
+            (open, taken)
+        };
+        let (mut open, taken) = self.shared.slots.run(step).await;
+        let taken = taken?;
+        if taken.to == from && from < durable {
+            return Err(Stop::RecordsMissing { from, durable });
+        }
+        let now = self.shared.clock.monotonic();
+        let pause = open_batch::interval(&open.stream, &self.shared.settings) / READ_PAUSE_DIVISOR;
+        self.next_read_at = now + pause.clamp(READ_PAUSE_MIN, READ_PAUSE_MAX);
+        let records = taken.to.0 - from.0;
+        if let Some(average) = taken.bytes.checked_div(records) {
+            self.record_bytes = average.max(1);
+            self.read = taken.to;
+            open.add(taken, &*self.shared.clock);
+        }
+        self.open = open.range().is_some().then_some(open);
+        Ok(())
+    }
+
+    /// An open batch. What cannot be uploaded soon, or fills faster than one core encodes, is only measured for now: several are
+    /// then encoded at a time, each when it is sealed.
+    fn begin(&self, stream: Arc<Stream>) -> OpenBatch {
+        let settings = &self.shared.settings;
+        let measure = self.filled_at_once || self.health.is_failing();
+        let sink = if measure {
+            Sink::Measure
+        } else {
+            let compression = stream.destination.s3().compression;
+            Sink::open(&self.shared.encoders, compression, settings.gzip_level)
+        };
+        OpenBatch::new(stream, self.read, sink, settings)
+    }
+
+    async fn seal(&mut self, reason: Reason) -> Result<(), Stop> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        let Some(range) = open.range() else { return Ok(()) };
+        let shared = self.shared.clone();
+        let id = BatchId(shared.entropy.uuid());
+        let batch = open.sealed(range, shared.log.log_id(), id, shared.clock.now())?;
+        let compression = open.stream.destination.s3().compression;
+        self.filled_at_once = reason == Reason::Size && self.view(false).behind;
+        let encoded = match open.sink {
+            Sink::Encode(encoder, charge) => {
+                Some(shared.slots.run(move || feed::finish(encoder, charge)).await)
+            }
+            Sink::Measure => None,
+        };
+        // The order in which batches are put in the queue is the order in which they are committed.
+        let receipt = tokio::select! {
+            () = shared.stopping.cancelled() => return Err(Stop::Stopping),
+            receipt = shared.recorder.seal(batch.clone()) => receipt?,
+        };
+        self.ranges.add(range, batch.oldest_arrival);
+        shared.metrics.sealed(reason.name());
+        let delivery = Delivery { shared, batch, compression, health: self.health.clone(), encoded };
+        self.deliveries.spawn(delivery.run(Some(receipt)));
+        Ok(())
+    }
+
+    /// Until something happens. Each arm is cancel-safe: `notified` keeps its permit, `join_next` keeps what it did not give.
+    async fn wait(&mut self, until: Option<Duration>) {
+        let now = self.shared.clock.monotonic();
+        let timer = async {
+            match until {
+                Some(until) => tokio::time::sleep(until.saturating_sub(now)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.shared.stopping.cancelled() => {}
+            () = self.wake.notified() => {}
+            Some(ended) = self.deliveries.join_next() => self.delivered(ended),
+            () = timer => {}
+        }
+    }
+
+    fn delivered(&mut self, ended: Result<Result<Batch, Stop>, JoinError>) {
+        match ended {
+            Ok(Ok(batch)) => {
+                self.ranges.remove(batch.range);
+                self.trim();
+            }
+            Ok(Err(stop)) => self.stop(stop),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => self.stop(Stop::Stopping),
+            },
+        }
+    }
+
+    fn trim(&self) {
+        self.shared.log.trim(self.id, self.ranges.safe_to());
+    }
+
+    fn stop(&mut self, stop: Stop) {
+        if !matches!(stop, Stop::Stopping) {
+            error!(stream = %self.name, error = %with_causes(&stop),
+                "delivery of this stream stopped; others go on, and its records stay in the log");
+            self.shared.metrics.stream_stopped();
+        }
+        self.stopped.get_or_insert(stop);
+    }
+
+    fn show_oldest(&self) {
+        let open = self.open.as_ref().map(OpenBatch::oldest_arrival);
+        let oldest = [self.ranges.oldest_arrival(), open].into_iter().flatten().min();
+        self.shared.metrics.oldest_staging(&self.name, oldest);
+    }
+}
