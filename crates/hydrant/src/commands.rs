@@ -1,0 +1,141 @@
+//! What each command does. One module a command; here the short ones.
+
+pub mod bench;
+pub mod delivery;
+pub mod endpoint;
+pub mod health;
+pub mod locate;
+pub mod log;
+pub mod put;
+pub mod redshift_local;
+pub mod state;
+pub mod stream;
+
+use std::{io::Write, process::ExitCode};
+
+use anyhow::Result;
+use tracing::info;
+
+use crate::{
+    app::{self, Aws, Listeners},
+    cli::{Cli, Command, ConfigArgs, DevArgs, ServeArgs},
+    config::{self, Config},
+    demo,
+    dev::{self, Dev, Endpoints},
+};
+
+/// Runs the command.
+///
+/// # Errors
+/// It failed; [`crate::cli::failed`] says so.
+pub async fn run(cli: Cli) -> Result<ExitCode> {
+    let json = cli.json;
+    let out = &mut std::io::stdout();
+    match cli.command {
+        Command::Dev(args) => dev(args, json, out).await,
+        Command::Demo => demo::run(out).await.map(|()| ExitCode::SUCCESS),
+        Command::Serve(args) => serve(args).await,
+        Command::Migrate(args) => migrate(args).await,
+        Command::Put(args) => put::run(args, json, out).await,
+        Command::Stream(args) => stream::run(args, json, out).await,
+        Command::Where(args) => locate::run(args, json, out).await,
+        Command::Delivery(args) => delivery::run(args, json, out).await,
+        Command::Log(args) => log::run(args, json, out).await,
+        Command::RedshiftLocal(args) => redshift_local::run(args).await,
+        Command::Health(args) => health::run(args).await,
+        Command::Bench(args) => bench::run(args, json, out).await,
+    }
+}
+
+impl ConfigArgs {
+    /// Reads and checks the configuration.
+    ///
+    /// # Errors
+    /// [`config::Faults`].
+    pub fn load(&self) -> Result<Config> {
+        Ok(Config::load(self.config.as_deref(), &config::process_environment())?)
+    }
+}
+
+async fn serve(args: ServeArgs) -> Result<ExitCode> {
+    let config = args.config.load()?;
+    let shutdown = app::shutdown_on_signals()?;
+    let listeners = Listeners::bind(&config).await?;
+    tracing::warn!(
+        api = %config.api.listen,
+        "auth.mode is \"none\": whoever reaches the API listener may put records and change streams"
+    );
+    info!(api = %listeners.api.local_addr()?, admin = %listeners.admin.local_addr()?, "starting");
+    let aws = Aws::from_chain(&config).await;
+    app::run(config, listeners, aws, args.migrate, shutdown).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn migrate(args: ConfigArgs) -> Result<ExitCode> {
+    let config = args.load()?;
+    hydrant_metastore::migrate(config.metastore.url.reveal()).await?;
+    info!("the metastore's schema is up to date");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn dev(args: DevArgs, json: bool, out: &mut dyn Write) -> Result<ExitCode> {
+    let options = dev::Options {
+        data_dir: args.data_dir,
+        listen: app::loopback_only("--listen", args.listen)?,
+        admin_listen: app::loopback_only("--admin-listen", args.admin_listen)?,
+        s3_listen: app::loopback_only("--s3-listen", args.s3_listen)?,
+        redshift_listen: app::loopback_only("--redshift-listen", args.redshift_listen)?,
+    };
+    let shutdown = app::shutdown_on_signals()?;
+    let dev = Dev::start(options, &config::process_environment(), shutdown).await?;
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&dev.endpoints)?)?;
+    } else {
+        welcome(&dev, out)?;
+    }
+    out.flush()?;
+    dev.join().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A table as the commands print it: a heading and columns, no lines.
+pub fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_header(header);
+    table
+}
+
+/// What to point where, ready to be pasted.
+fn welcome(dev: &Dev, out: &mut dyn Write) -> std::io::Result<()> {
+    let Endpoints { api, admin, s3, redshift } = &dev.endpoints;
+    let data_dir = dev.data_dir.display();
+    write!(
+        out,
+        r#"
+Hydrant is up. Data is kept in {data_dir}; Ctrl-C stops it.
+
+  Firehose API       {api}     streams demo-s3 and demo-redshift
+  S3                 {s3}     bucket demo, access key test, secret test
+  Redshift Data API  {redshift}     workgroup local, database dev, table events
+  Metrics, health    {admin}/metrics
+
+In another terminal, with aws-cli 2 (version 1: without --cli-binary-format raw-in-base64-out):
+
+  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION=us-east-1
+  aws firehose put-record --endpoint-url {api} --delivery-stream-name demo-redshift \
+      --cli-binary-format raw-in-base64-out --record '{{"Data":"{{\"id\":1,\"kind\":\"hello\"}}\n"}}'
+  aws s3 ls --recursive --endpoint-url {s3} s3://demo/
+  aws redshift-data execute-statement --endpoint-url {redshift} --workgroup-name local --database dev \
+      --sql "SELECT * FROM events" --query Id --output text
+  aws redshift-data get-statement-result --endpoint-url {redshift} --id THE_ID_ABOVE
+
+or with boto3:
+
+  import boto3
+  firehose = boto3.client("firehose", endpoint_url="{api}", region_name="us-east-1",
+                          aws_access_key_id="test", aws_secret_access_key="test")
+  firehose.put_record(DeliveryStreamName="demo-s3", Record={{"Data": b'{{"id": 2}}\n'}})
+
+"#
+    )
+}

@@ -1,0 +1,122 @@
+//! The configuration as it is written: text, every key optional, unknown keys refused.
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    pub(super) api: Api,
+    pub(super) admin: Admin,
+    pub(super) auth: Auth,
+    pub(super) log: Log,
+    pub(super) metastore: Metastore,
+    pub(super) s3: S3,
+    pub(super) redshift: Redshift,
+    pub(super) delivery: Delivery,
+    pub(super) streams: Streams,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Api {
+    pub(super) listen: Option<String>,
+    pub(super) account_id: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) tls: Option<toml::Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Admin {
+    pub(super) listen: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Auth {
+    pub(super) mode: Option<String>,
+    pub(super) keys: Option<Vec<toml::Value>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Log {
+    pub(super) dir: Option<String>,
+    pub(super) bytes_max: Option<String>,
+    pub(super) free_min: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metastore {
+    pub(super) url: Option<SecretSource>,
+    pub(super) retention: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct S3 {
+    pub(super) endpoint_url: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) force_path_style: Option<Flag>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Redshift {
+    pub(super) endpoint_url: Option<String>,
+    pub(super) region: Option<String>,
+    pub(super) iam_role: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Delivery {
+    pub(super) interval_max: Option<String>,
+    pub(super) gzip_level: Option<Number>,
+    pub(super) copy_retry: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Streams {
+    pub(super) dir: Option<String>,
+}
+
+/// A secret, or where it is: inline, in an environment variable, in a file.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a string, { env = \"NAME\" } or { file = \"PATH\" }")]
+pub(super) enum SecretSource {
+    Inline(hydrant_types::Secret),
+    Env(FromEnv),
+    File(FromFile),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FromEnv {
+    pub(super) env: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FromFile {
+    pub(super) file: std::path::PathBuf,
+}
+
+/// `true`, or `"true"` as the environment gives it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected true or false")]
+pub(super) enum Flag {
+    Value(bool),
+    Text(String),
+}
+
+/// `6`, or `"6"` as the environment gives it.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a whole number")]
+pub(super) enum Number {
+    Value(i64),
+    Text(String),
+}
