@@ -1,0 +1,135 @@
+//! A producer with the real AWS SDK.
+
+use aws_sdk_firehose::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+    primitives::Blob,
+    types::{
+        BufferingHints, CompressionFormat, CopyCommand, ExtendedS3DestinationConfiguration, Record,
+        RedshiftDestinationConfiguration, RedshiftRetryOptions, S3DestinationConfiguration,
+    },
+};
+
+use crate::BUCKET;
+
+const ROLE: &str = "arn:aws:iam::000000000000:role/hydrant-test";
+const JDBC_URL: &str =
+    "jdbc:redshift://local.000000000000.us-east-1.redshift-serverless.amazonaws.com:5439/dev";
+
+/// Puts numbered records.
+pub struct Producer {
+    client: Client,
+}
+
+impl Producer {
+    /// Speaks to the API at `address`.
+    pub fn new(address: &str) -> Self {
+        let config = aws_sdk_firehose::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .credentials_provider(Credentials::new("producer", "secret", None, None, "test"))
+            .region(Region::from_static("us-east-1"))
+            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .endpoint_url(format!("http://{address}"))
+            .build();
+        Self { client: Client::from_conf(config) }
+    }
+
+    /// The SDK's client.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A stream that delivers gzip to S3 below `<name>/`.
+    pub async fn create_s3_stream(&self, name: &str) {
+        self.create_s3_stream_in(name, BUCKET).await;
+    }
+
+    /// The same in another bucket.
+    pub async fn create_s3_stream_in(&self, name: &str, bucket: &str) {
+        let destination = ExtendedS3DestinationConfiguration::builder()
+            .role_arn(ROLE)
+            .bucket_arn(format!("arn:aws:s3:::{bucket}"))
+            .prefix(format!("{name}/"))
+            .compression_format(CompressionFormat::Gzip)
+            .buffering_hints(BufferingHints::builder().size_in_mbs(1).interval_in_seconds(60).build())
+            .build()
+            .expect("all required members are given");
+        self.client
+            .create_delivery_stream()
+            .delivery_stream_name(name)
+            .extended_s3_destination_configuration(destination)
+            .send()
+            .await
+            .expect("the stream is created");
+    }
+
+    /// A stream that loads `table`, staged below `<name>/`; a failing COPY is tried for `retry_secs`.
+    pub async fn create_redshift_stream(&self, name: &str, table: &str, retry_secs: i32) {
+        let staging = S3DestinationConfiguration::builder()
+            .role_arn(ROLE)
+            .bucket_arn(format!("arn:aws:s3:::{BUCKET}"))
+            .prefix(format!("{name}/"))
+            .compression_format(CompressionFormat::Gzip)
+            .buffering_hints(BufferingHints::builder().size_in_mbs(1).interval_in_seconds(60).build())
+            .build()
+            .expect("all required members are given");
+        let copy = CopyCommand::builder()
+            .data_table_name(table)
+            .copy_options("JSON 'auto' GZIP")
+            .build()
+            .expect("all required members are given");
+        let destination = RedshiftDestinationConfiguration::builder()
+            .role_arn(ROLE)
+            .cluster_jdbcurl(JDBC_URL)
+            .copy_command(copy)
+            .username("loader")
+            .password("unused1")
+            .retry_options(RedshiftRetryOptions::builder().duration_in_seconds(retry_secs).build())
+            .s3_configuration(staging)
+            .build()
+            .expect("all required members are given");
+        self.client
+            .create_delivery_stream()
+            .delivery_stream_name(name)
+            .redshift_destination_configuration(destination)
+            .send()
+            .await
+            .expect("the stream is created");
+    }
+
+    /// Puts the records with these numbers in calls of 100; gives the RecordIds.
+    ///
+    /// # Panics
+    /// When one is not acknowledged.
+    pub async fn put(&self, stream: &str, numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
+        let numbers: Vec<u64> = numbers.into_iter().collect();
+        let mut ids = Vec::with_capacity(numbers.len());
+        for some in numbers.chunks(100) {
+            let answer = self
+                .client
+                .put_record_batch()
+                .delivery_stream_name(stream)
+                .set_records(Some(some.iter().map(|n| record(*n)).collect()))
+                .send()
+                .await
+                .expect("the records are acknowledged");
+            assert_eq!(answer.failed_put_count(), 0);
+            ids.extend(answer.request_responses().iter().map(|entry| entry.record_id().expect("every record was stored").to_owned()));
+        }
+        ids
+    }
+
+    /// Puts one call of `numbers`; whether it was acknowledged.
+    pub async fn try_put(&self, stream: &str, numbers: &[u64]) -> bool {
+        let records = numbers.iter().map(|n| record(*n)).collect();
+        let call =
+            self.client.put_record_batch().delivery_stream_name(stream).set_records(Some(records)).send();
+        call.await.is_ok_and(|answer| answer.failed_put_count() == 0)
+    }
+}
+
+fn record(number: u64) -> Record {
+    let text = format!("{{\"id\":{number},\"kind\":\"k{}\"}}\n", number % 7);
+    Record::builder().data(Blob::new(text)).build().expect("data is given")
+}
