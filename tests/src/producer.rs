@@ -115,7 +115,12 @@ impl Producer {
                 .await
                 .expect("the records are acknowledged");
             assert_eq!(answer.failed_put_count(), 0);
-            ids.extend(answer.request_responses().iter().map(|entry| entry.record_id().expect("every record was stored").to_owned()));
+            ids.extend(
+                answer
+                    .request_responses()
+                    .iter()
+                    .map(|entry| entry.record_id().expect("every record was stored").to_owned()),
+            );
         }
         ids
     }
