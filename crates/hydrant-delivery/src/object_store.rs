@@ -91,7 +91,7 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// from an earlier try (its bytes may differ: another gzip level, another version of the encoder). Durable when answered.
     ///
     /// # Errors
-    /// [`enum@Error`]; the object may have been stored all the same. Safe to repeat.
+    /// [`struct@Error`]; the object may have been stored all the same. Safe to repeat.
     ///
     /// # Cancel safety
     /// As an error: it may have been stored.
@@ -100,6 +100,6 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// The object under a key, `None` where there is none.
     ///
     /// # Errors
-    /// [`enum@Error`].
+    /// [`struct@Error`].
     async fn head(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Option<StoredObject>, Error>;
 }
