@@ -22,7 +22,7 @@ async fn a_person_reads_what_happened_to_the_data(fixture: Fixture) {
         ["0..10 10 records: parked because relation \"events\" does not exist", "10..20 10 records: sealed"]
     );
     let loads = fixture.rows("select table_key || ' ' || code from loads where state = 'abandoned'").await;
-    assert_eq!(loads, ["us-east-1/workgroup:local/dev/public.clicks Redshift.TableNotFound"]);
+    assert_eq!(loads, ["us-east-1/workgroup:local/dev/clicks Redshift.TableNotFound"]);
 }
 
 async fn every_time_is_a_time_and_every_object_has_its_place(fixture: Fixture) {
