@@ -8,7 +8,7 @@ use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hydrant_log::CallKey;
-use hydrant_types::Entropy;
+use hydrant_types::{Clock, Entropy};
 use hyper::body::{Body, Incoming};
 use tracing::{debug, error};
 
@@ -24,6 +24,7 @@ const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-amz-js
 /// Answers requests.
 pub(crate) struct Exchange {
     pub(crate) operations: Operations,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: Metrics,
     pub(crate) body_timeout: Duration,
@@ -32,12 +33,17 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// Every request gets an answer in AWS's shape.
     pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let outcome = AssertUnwindSafe(self.handle(request)).catch_unwind().await.unwrap_or_else(|_| {
+        let begun = self.clock.monotonic();
+        let (parts, body) = request.into_parts();
+        let operation = which(&parts);
+        let handled = self.handle(operation, &parts, body);
+        let outcome = AssertUnwindSafe(handled).catch_unwind().await.unwrap_or_else(|_| {
             // The panic hook has written where and why.
             error!("a request's handler panicked; it was answered with InternalFailure");
             Err(ApiError::internal())
         });
-        self.metrics.answered(outcome.as_ref().err());
+        let took = self.clock.monotonic().saturating_sub(begun);
+        self.metrics.answered(operation, outcome.as_ref().err(), took);
         let mut response = match outcome {
             Ok(body) => Response::new(Full::new(Bytes::from(body))),
             Err(error) => error_response(&error),
@@ -54,10 +60,14 @@ impl Exchange {
         response
     }
 
-    async fn handle(&self, request: Request<Incoming>) -> Result<Vec<u8>, ApiError> {
-        let (parts, body) = request.into_parts();
+    async fn handle(
+        &self,
+        operation: Option<Operation>,
+        parts: &http::request::Parts,
+        body: Incoming,
+    ) -> Result<Vec<u8>, ApiError> {
         let announced = body.size_hint().lower();
-        let operation = match which(&parts) {
+        let operation = match accepted(operation, &parts.headers) {
             Ok(operation) if announced <= operation.body_bytes_max() as u64 => operation,
             refused => {
                 // A client that waits for leave to send gets the refusal instead.
@@ -85,14 +95,18 @@ impl Exchange {
     }
 }
 
-/// The operation that the request line and headers name.
-fn which(parts: &http::request::Parts) -> Result<Operation, ApiError> {
-    let target = parts.headers.get("x-amz-target").and_then(|value| value.to_str().ok()).unwrap_or_default();
+/// The operation that the request line and headers name; `None` where there is no such.
+fn which(parts: &http::request::Parts) -> Option<Operation> {
     if parts.method != Method::POST || parts.uri.path() != "/" {
-        return Err(ApiError::unknown_operation());
+        return None;
     }
-    let operation = Operation::of_target(target).ok_or_else(ApiError::unknown_operation)?;
-    match parts.headers.get(header::CONTENT_TYPE) {
+    Operation::of_target(parts.headers.get("x-amz-target")?.to_str().ok()?)
+}
+
+/// The operation, where there is one and its input is said to be JSON.
+fn accepted(operation: Option<Operation>, headers: &HeaderMap) -> Result<Operation, ApiError> {
+    let operation = operation.ok_or_else(ApiError::unknown_operation)?;
+    match headers.get(header::CONTENT_TYPE) {
         Some(found) if !is_json(found) => Err(ApiError::serialization(format!(
             "Content-Type {found:?} is not supported: expected application/x-amz-json-1.1."
         ))),

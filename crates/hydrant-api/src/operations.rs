@@ -20,7 +20,7 @@ const LIST_LIMIT_DEFAULT: u64 = 10;
 const CONTROL_BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The operations that there are; the others of the service model are answered as if they were unknown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
     PutRecord,
     PutRecordBatch,
@@ -31,17 +31,31 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::PutRecord,
+        Self::PutRecordBatch,
+        Self::CreateDeliveryStream,
+        Self::DescribeDeliveryStream,
+        Self::ListDeliveryStreams,
+        Self::DeleteDeliveryStream,
+    ];
+
+    /// As in the service model.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::PutRecord => "PutRecord",
+            Self::PutRecordBatch => "PutRecordBatch",
+            Self::CreateDeliveryStream => "CreateDeliveryStream",
+            Self::DescribeDeliveryStream => "DescribeDeliveryStream",
+            Self::ListDeliveryStreams => "ListDeliveryStreams",
+            Self::DeleteDeliveryStream => "DeleteDeliveryStream",
+        }
+    }
+
     /// The operation that the header `X-Amz-Target` names.
     pub(crate) fn of_target(target: &str) -> Option<Self> {
-        match target.strip_prefix("Firehose_20150804.")? {
-            "PutRecord" => Some(Self::PutRecord),
-            "PutRecordBatch" => Some(Self::PutRecordBatch),
-            "CreateDeliveryStream" => Some(Self::CreateDeliveryStream),
-            "DescribeDeliveryStream" => Some(Self::DescribeDeliveryStream),
-            "ListDeliveryStreams" => Some(Self::ListDeliveryStreams),
-            "DeleteDeliveryStream" => Some(Self::DeleteDeliveryStream),
-            _ => None,
-        }
+        let name = target.strip_prefix("Firehose_20150804.")?;
+        Self::ALL.into_iter().find(|operation| operation.name() == name)
     }
 
     pub(crate) fn body_bytes_max(self) -> usize {

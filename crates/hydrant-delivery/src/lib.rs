@@ -48,6 +48,7 @@ mod upload_gates;
 
 pub use attach::{AttachError, Attached, attach};
 pub use loader::machine;
+pub use metrics::show_backlog;
 pub use object_store::{Body, Error as ObjectStoreError, Kind as ObjectStoreErrorKind, ObjectStore};
 pub use s3::S3Objects;
 pub use service::{Deps, Error, Handle, start};

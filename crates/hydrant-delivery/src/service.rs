@@ -107,7 +107,7 @@ async fn run(
     );
     let gates = UploadGates::new(settings.upload_bytes_max, settings.uploads_max);
     let encoders = MemoryBudget::new(settings.encoder_memory_max);
-    let metrics = Metrics::new(&deps.registry, deps.clock.clone(), encoders.clone(), gates.clone());
+    let metrics = Metrics::new(&deps, encoders.clone(), gates.clone());
     let parts = Parts {
         metastore: deps.metastore.clone(),
         log: deps.log.clone(),

@@ -118,6 +118,7 @@ impl Supervisor {
 
     fn start(&mut self, id: StreamId, name: StreamName, progress: Progress) {
         self.resting.remove(&id);
+        self.shared.metrics.begin(&name);
         let wake = Arc::new(Notify::new());
         let worker = Worker::new(self.shared.clone(), id, name, progress, wake.clone());
         let task = self.tasks.spawn(worker.run());

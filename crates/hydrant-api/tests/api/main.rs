@@ -7,6 +7,7 @@ mod control;
 mod golden;
 mod limits;
 mod malformed;
+mod metrics;
 mod put;
 mod sdk;
 mod support;

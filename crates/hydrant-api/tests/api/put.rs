@@ -212,5 +212,6 @@ async fn a_panic_is_answered_with_500_and_the_server_goes_on() {
     record_ids(&api.call("PutRecordBatch", &batch("s", &[data("a")])).await);
     assert_eq!(api.stored(id), [b"a"]);
     assert_eq!(api.metric("hydrant_in_flight_bytes"), 0.0);
-    assert_eq!(api.metric("hydrant_api_requests_total{code=\"InternalFailure\"}"), 1.0);
+    let counted = "hydrant_api_requests_total{code=\"InternalFailure\",operation=\"PutRecord\"}";
+    assert_eq!(api.metric(counted), 1.0);
 }

@@ -136,7 +136,7 @@ impl TableWorker {
         }
         let outcome = if error.kind == Kind::OutcomeUnknown { Outcome::Unknown } else { Outcome::Failed };
         if outcome == Outcome::Unknown {
-            self.shared.metrics.redshift_attempt(outcome);
+            self.shared.metrics.redshift_attempt(&load.stream_name, outcome);
         }
         self.note(load, "copy", trouble.call_began_at, outcome, Some((&error.code, &error.message)));
         let hint = match error.kind {

@@ -159,6 +159,7 @@ impl TableWorker {
         let batches = self.shared.metastore.load_batches(load.id).await?;
         let oldest = batches.iter().map(|batch| batch.oldest_arrival).min();
         self.shared.metrics.oldest_loading(&self.table, oldest);
+        self.shared.metrics.begin_load(&load.stream_name);
         let mut manifest_is_there = false;
         let mut begun = load.updated_at;
         while !load.state.is_done() {
@@ -216,10 +217,13 @@ impl TableWorker {
         }
         let attempt = attempt_of(load.id, event, begun, now);
         if let Some(attempt) = &attempt {
-            self.shared.metrics.redshift_attempt(match attempt.outcome {
-                "ok" => Outcome::Ok,
-                _ => Outcome::Failed,
-            });
+            self.shared.metrics.redshift_attempt(
+                &load.stream_name,
+                match attempt.outcome {
+                    "ok" => Outcome::Ok,
+                    _ => Outcome::Failed,
+                },
+            );
             if let (LoadState::Planned { not_before, .. }, Some(message)) = (&next, &attempt.message) {
                 warn!(code = attempt.code, reason = message, next_attempt = %not_before, "COPY failed");
             }

@@ -60,7 +60,7 @@ impl Delivery {
             match tried {
                 Ok(object) => {
                     self.health.succeeded();
-                    self.shared.metrics.s3_attempt(Outcome::Ok);
+                    self.shared.metrics.s3_attempt(&self.batch.stream_name, Outcome::Ok);
                     if failed_before {
                         self.note(started_at, Outcome::Ok, None);
                     }
@@ -191,7 +191,7 @@ impl Delivery {
             Kind::Unreachable => Outcome::Unknown,
         };
         self.health.failed(error);
-        self.shared.metrics.s3_attempt(outcome);
+        self.shared.metrics.s3_attempt(&self.batch.stream_name, outcome);
         self.note(started_at, outcome, Some(error));
     }
 

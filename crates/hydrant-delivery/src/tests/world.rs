@@ -124,8 +124,14 @@ impl World {
         };
         let mut settings = settings(&node.name);
         change(&mut settings);
-        let deps = Deps {
-            log,
+        let deps = Deps { log, ..self.deps(node) };
+        node.handle = Some(start(deps, settings, attached, node.shutdown.clone()));
+    }
+
+    /// What the node's deliveries are made with.
+    pub(crate) fn deps(&self, node: &Node) -> Deps {
+        Deps {
+            log: node.log.clone(),
             metastore: node.metastore.clone(),
             streams: node.streams.clone(),
             objects: self.objects.clone(),
@@ -133,8 +139,7 @@ impl World {
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),
             registry: node.registry.clone(),
-        };
-        node.handle = Some(start(deps, settings, attached, node.shutdown.clone()));
+        }
     }
 }
 
