@@ -5,30 +5,29 @@
 
 mod account;
 mod body;
+mod load;
+mod report;
 mod server_cost;
 
-use std::{
-    io::Write,
-    process::ExitCode,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{io::Write, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, bail};
-use hdrhistogram::Histogram;
-use hydrant_client::Client;
-use hydrant_types::{ByteSize, limits};
+use anyhow::{Result, bail};
+use hydrant_client::{Client, Signing};
+use hydrant_types::limits;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
-use tokio::task::JoinSet;
-use uuid::Uuid;
 
-use self::{body::Shape, server_cost::ServerCost};
+use self::{
+    account::{Acknowledged, Objects, Patience, Table},
+    body::{Run, Shape, Template},
+    load::Load,
+    report::Report,
+    server_cost::ServerCost,
+};
 use super::endpoint;
-use crate::demo::thousands;
+use crate::dev;
+
+/// From the last acknowledgement until what is missing is called lost: longer than any buffering interval in `dev`, and than most elsewhere.
+const ARRIVAL_MAX: Duration = Duration::from_secs(120);
 
 /// Generate load, measure it, and account for every record.
 #[derive(Debug, clap::Args)]
@@ -38,13 +37,14 @@ pub struct Args {
     /// Which call.
     #[arg(long, value_enum, default_value_t = Operation::PutRecordBatch)]
     operation: Operation,
-    /// Stop after this many records.
+    /// Stop after this many records, rounded up to whole calls.
     #[arg(long, default_value_t = 100_000)]
     records: u64,
     /// Stop after this many seconds at the latest.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-    /// Records per second, over all connections; flat out when not given.
+    /// Records per second, over all connections; flat out when not given. Latency then counts from when a call was due, waiting for
+    /// a free connection included.
     #[arg(long)]
     rate: Option<u64>,
     /// Bytes of each record.
@@ -59,7 +59,7 @@ pub struct Args {
     /// Calls under way at once.
     #[arg(long, default_value_t = 8)]
     connections: usize,
-    /// The server's process, to report its CPU time per GB of records and its peak memory.
+    /// The server's process, to report its CPU time per GB of records and its peak memory; with --verify that of delivery too.
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
     /// Afterwards look for every acknowledged record in the objects below this prefix.
@@ -68,6 +68,22 @@ pub struct Args {
     /// The S3 server of --verify; AWS S3 when not given. Credentials: the usual AWS chain.
     #[arg(long, value_name = "URL")]
     s3_endpoint_url: Option<String>,
+    /// Afterwards count the rows of every acknowledged record in this table: it needs a column `n BIGINT`, and may have `run
+    /// VARCHAR(12)` and `text`.
+    #[arg(long, value_name = "TABLE", requires = "redshift_endpoint_url")]
+    verify_table: Option<String>,
+    /// The Redshift Data API of --verify-table; one that takes any credentials, as `hydrant redshift-local`.
+    #[arg(long, value_name = "URL")]
+    redshift_endpoint_url: Option<String>,
+    /// The workgroup of --verify-table.
+    #[arg(long, value_name = "NAME", default_value = dev::WORKGROUP)]
+    redshift_workgroup: String,
+    /// The database of --verify-table.
+    #[arg(long, value_name = "NAME", default_value = dev::DATABASE)]
+    redshift_database: String,
+    /// How long to go on looking after everything was found, for duplicates that come later.
+    #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = humantime::parse_duration)]
+    settle: Duration,
     #[command(flatten)]
     endpoint: endpoint::Args,
 }
@@ -87,104 +103,78 @@ impl Operation {
     }
 }
 
-/// What all connections share.
-struct Load {
-    client: Client,
-    operation: Operation,
-    template: body::Template,
-    records_per_call: u64,
-    calls: u64,
-    next_call: AtomicU64,
-    begun: Instant,
-    ends: Instant,
-    /// Between two calls of all connections together, where a rate is asked for.
-    interval: Option<Duration>,
-    progress: ProgressBar,
-}
-
-/// What one connection, and then all together, have seen.
-struct Seen {
-    latency_us: Histogram<u64>,
-    /// Calls that were acknowledged, by number; a call's records follow from it.
-    acknowledged: Vec<u64>,
-    failed_calls: u64,
-    last_failure: Option<String>,
-}
-
-impl Seen {
-    fn new() -> Self {
-        // Up to ten minutes, three significant digits.
-        let latency_us = Histogram::new_with_bounds(1, 600_000_000, 3).expect("these bounds are legal");
-        Self { latency_us, acknowledged: Vec::new(), failed_calls: 0, last_failure: None }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.latency_us.add(&other.latency_us).expect("the bounds are equal");
-        self.acknowledged.extend(other.acknowledged);
-        self.failed_calls += other.failed_calls;
-        self.last_failure = self.last_failure.take().or(other.last_failure);
-    }
-}
-
 /// Generates the load and reports. Exit 1 when a record was lost or is there twice, or nothing was acknowledged.
 ///
 /// # Errors
-/// The arguments do not fit together, or S3 cannot be read.
+/// The arguments do not fit together, or S3 or the table cannot be read.
 pub async fn run(args: Args, as_json: bool, out: &mut dyn Write) -> Result<ExitCode> {
     let records_per_call = check(&args)?;
+    // Before the load: a place that cannot be looked at must not cost a run.
+    let objects = match &args.verify {
+        Some(place) => Some(Objects::new(place, args.s3_endpoint_url.as_deref()).await?),
+        None => None,
+    };
+    let table = table(&args)?;
+    let signing = args.endpoint.signing().await?;
+    let signed = !matches!(signing, Signing::None);
+    let load = Arc::new(load(&args, signing, records_per_call)?);
+
+    let before = args.server_pid.map(ServerCost::now).transpose()?;
+    let (mut seen, elapsed) = load.clone().drive(args.connections).await?;
+    load.progress.finish_and_clear();
+
+    let acknowledged = Acknowledged::new(std::mem::take(&mut seen.acknowledged));
+    let mut report = Report {
+        operation: args.operation.name(),
+        run: load.run.id(),
+        signed,
+        seen: &seen,
+        records: acknowledged.records(),
+        bytes: acknowledged.records() * args.record_bytes as u64,
+        elapsed,
+        server: None,
+        verified: None,
+        verified_table: None,
+    };
+    let patience = Patience { arrival: ARRIVAL_MAX, settle: args.settle };
+    if let Some(objects) = objects {
+        report.verified = Some(objects.verify(&load.run, &acknowledged, patience).await?);
+    }
+    if let Some(table) = table {
+        report.verified_table = Some(table.verify(&acknowledged, patience).await?);
+    }
+    // After the verification: delivering is part of what a record costs.
+    if let (Some(pid), Some(before)) = (args.server_pid, before) {
+        report.server = Some(ServerCost::now(pid)?.since(&before, report.bytes, report.records));
+    }
+    match as_json {
+        true => writeln!(out, "{}", report.json())?,
+        false => report.show(out)?,
+    }
+    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn table(args: &Args) -> Result<Option<Table>> {
+    let (Some(name), Some(url)) = (&args.verify_table, &args.redshift_endpoint_url) else { return Ok(None) };
+    Table::new(name, url, &args.redshift_workgroup, &args.redshift_database).map(Some)
+}
+
+fn load(args: &Args, signing: Signing, records_per_call: usize) -> Result<Load> {
+    let run = Run::random();
     let template =
-        body::Template::new(args.operation, &args.stream, args.record_bytes, records_per_call, args.shape);
-    let begun = Instant::now();
+        Template::new(args.operation, &args.stream, &run, args.record_bytes, records_per_call, args.shape);
     let calls = args.records.div_ceil(records_per_call as u64);
-    let load = Arc::new(Load {
-        client: args.endpoint.client().await?,
+    Ok(Load {
+        client: Client::new(&args.endpoint.endpoint_url, signing),
         operation: args.operation,
+        run,
         template,
         records_per_call: records_per_call as u64,
         calls,
-        next_call: AtomicU64::new(0),
-        begun,
-        ends: begun + Duration::from_secs(args.seconds),
+        time_max: Duration::from_secs(args.seconds),
         interval: args.rate.map(|rate| Duration::from_secs_f64(records_per_call as f64 / rate as f64)),
         progress: progress_bar(calls)?,
-    });
-    let before = args.server_pid.map(ServerCost::now).transpose()?;
-    let mut connections = JoinSet::new();
-    for _ in 0..args.connections {
-        connections.spawn(connection(load.clone()));
-    }
-    let mut seen = Seen::new();
-    while let Some(one) = connections.join_next().await {
-        seen.add(one.context("a connection panicked")?);
-    }
-    let elapsed = begun.elapsed();
-    load.progress.finish_and_clear();
-
-    let mut report = report(&args, &load, &seen, elapsed);
-    let mut code = if seen.acknowledged.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
-    if let Some(place) = &args.verify {
-        let accounts = account::verify(
-            place,
-            args.s3_endpoint_url.as_deref(),
-            &seen.acknowledged,
-            load.records_per_call,
-        )
-        .await?;
-        if accounts.lost > 0 || accounts.duplicated > 0 {
-            code = ExitCode::FAILURE;
-        }
-        report["verified"] =
-            json!({"found": accounts.found, "lost": accounts.lost, "duplicated": accounts.duplicated});
-    }
-    if let (Some(pid), Some(before)) = (args.server_pid, before) {
-        report["server"] =
-            ServerCost::now(pid)?.since(&before, bytes(&args, &load, &seen), records(&load, &seen));
-    }
-    match as_json {
-        true => writeln!(out, "{report}")?,
-        false => show(&report, out)?,
-    }
-    Ok(code)
+    })
 }
 
 fn check(args: &Args) -> Result<usize> {
@@ -216,115 +206,6 @@ fn check(args: &Args) -> Result<usize> {
         bail!("--rate 0: expected at least one record per second");
     }
     Ok(records_per_call)
-}
-
-async fn connection(load: Arc<Load>) -> Seen {
-    let mut seen = Seen::new();
-    loop {
-        let call = load.next_call.fetch_add(1, Ordering::Relaxed);
-        if call >= load.calls || Instant::now() >= load.ends {
-            return seen;
-        }
-        if let Some(interval) = load.interval {
-            let due = load.begun + interval.mul_f64(call as f64);
-            tokio::time::sleep_until(due.into()).await;
-        }
-        let body = load.template.body(call);
-        let begun = Instant::now();
-        let outcome = load.client.attempt(load.operation.name(), body, Uuid::new_v4(), 1).await;
-        seen.latency_us.saturating_record(begun.elapsed().as_micros() as u64);
-        load.progress.inc(1);
-        match outcome {
-            Ok(answer) if load.operation == Operation::PutRecord || body::all_acknowledged(&answer) => {
-                seen.acknowledged.push(call);
-            }
-            Ok(_) => seen.failed_calls += 1,
-            Err(error) => {
-                seen.failed_calls += 1;
-                seen.last_failure = Some(crate::app::format_chain(&error));
-            }
-        }
-    }
-}
-
-fn records(load: &Load, seen: &Seen) -> u64 {
-    seen.acknowledged.len() as u64 * load.records_per_call
-}
-
-fn bytes(args: &Args, load: &Load, seen: &Seen) -> u64 {
-    records(load, seen) * args.record_bytes as u64
-}
-
-fn report(args: &Args, load: &Load, seen: &Seen, elapsed: Duration) -> Value {
-    let (records, bytes) = (records(load, seen), bytes(args, load, seen));
-    let quantile = |q: f64| seen.latency_us.value_at_quantile(q);
-    json!({
-        "operation": args.operation.name(),
-        "calls_acknowledged": seen.acknowledged.len(),
-        "calls_failed": seen.failed_calls,
-        "last_failure": seen.last_failure,
-        "records": records,
-        "bytes": bytes,
-        "seconds": elapsed.as_secs_f64(),
-        "records_per_second": records as f64 / elapsed.as_secs_f64(),
-        "latency_us": {
-            "p50": quantile(0.5),
-            "p90": quantile(0.9),
-            "p99": quantile(0.99),
-            "p99.9": quantile(0.999),
-            "max": seen.latency_us.max(),
-        },
-    })
-}
-
-fn show(report: &Value, out: &mut dyn Write) -> std::io::Result<()> {
-    let number = |value: &Value| value.as_f64().unwrap_or_default();
-    let seconds = number(&report["seconds"]);
-    writeln!(
-        out,
-        "{}: {} records, {} in {seconds:.1} s  ({} records/s, {}/s)",
-        report["operation"].as_str().unwrap_or_default(),
-        thousands(report["records"].as_u64().unwrap_or_default()),
-        ByteSize(report["bytes"].as_u64().unwrap_or_default()),
-        thousands(number(&report["records_per_second"]) as u64),
-        ByteSize((number(&report["bytes"]) / seconds) as u64),
-    )?;
-    writeln!(
-        out,
-        "calls    {} acknowledged, {} failed",
-        report["calls_acknowledged"], report["calls_failed"]
-    )?;
-    if let Some(failure) = report["last_failure"].as_str() {
-        writeln!(out, "         last failure: {failure}")?;
-    }
-    let latency = &report["latency_us"];
-    let milliseconds = |name: &str| number(&latency[name]) / 1000.0;
-    writeln!(
-        out,
-        "latency  p50 {:.2} ms   p90 {:.2} ms   p99 {:.2} ms   p99.9 {:.2} ms   max {:.2} ms",
-        milliseconds("p50"),
-        milliseconds("p90"),
-        milliseconds("p99"),
-        milliseconds("p99.9"),
-        milliseconds("max"),
-    )?;
-    if let Some(server) = report.get("server") {
-        writeln!(
-            out,
-            "server   {:.2} CPU-s per GB of records, {:.1} µs of CPU per record, peak memory {}",
-            number(&server["cpu_seconds_per_gb"]),
-            number(&server["cpu_us_per_record"]),
-            ByteSize(server["rss_bytes_peak"].as_u64().unwrap_or_default()),
-        )?;
-    }
-    if let Some(verified) = report.get("verified") {
-        writeln!(
-            out,
-            "verified {} found, {} lost, {} duplicated",
-            verified["found"], verified["lost"], verified["duplicated"]
-        )?;
-    }
-    Ok(())
 }
 
 fn progress_bar(calls: u64) -> Result<ProgressBar> {

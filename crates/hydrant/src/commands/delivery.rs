@@ -178,7 +178,8 @@ async fn show(args: ShowArgs, as_json: bool, out: &mut dyn Write) -> Result<Exit
     bail!("no batch or load has the id {}", args.id);
 }
 
-fn attempts_json(attempts: &[(Attempt, u64)]) -> Value {
+/// Every try of a batch or a load, oldest first.
+pub(super) fn attempts_json(attempts: &[(Attempt, u64)]) -> Value {
     attempts
         .iter()
         .map(|(attempt, times)| {

@@ -7,7 +7,7 @@ use hydrant_metastore::{Metastore, Subject};
 use hydrant_types::{Batch, BatchState, Load, LoadState, RecordId, Timestamp};
 use serde_json::{Value, json};
 
-use super::state;
+use super::{delivery::attempts_json, state};
 
 /// Show the way of one record: which batch, object and COPY, in which state, since when.
 #[derive(Debug, clap::Args)]
@@ -29,11 +29,16 @@ pub async fn run(args: Args, as_json: bool, out: &mut dyn Write) -> Result<ExitC
         return without_batch(metastore.as_ref(), id, as_json, out).await;
     };
     let loads = metastore.loads_of_batch(batch.id).await?;
+    let attempts = metastore.attempts(Subject::Batch(batch.id)).await?;
     if as_json {
-        let answer = json!({"record": record(id), "batch": batch, "loads": loads});
+        let answer = json!({
+            "record": record(id),
+            "batch": batch,
+            "attempts": attempts_json(&attempts),
+            "loads": loads_json(metastore.as_ref(), &loads).await?,
+        });
         writeln!(out, "{}", serde_json::to_string_pretty(&answer)?)?;
     } else {
-        let attempts = metastore.attempts(Subject::Batch(batch.id)).await?;
         show(id, &batch, &loads, out)?;
         if let (BatchState::Sealed, Some((last, times))) = (&batch.state, attempts.last()) {
             writeln!(
@@ -45,6 +50,17 @@ pub async fn run(args: Args, as_json: bool, out: &mut dyn Write) -> Result<ExitC
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Loads, each with its attempts.
+async fn loads_json(metastore: &dyn Metastore, loads: &[Load]) -> Result<Vec<Value>> {
+    let mut all = Vec::new();
+    for load in loads {
+        let mut one = serde_json::to_value(load)?;
+        one["attempts"] = attempts_json(&metastore.attempts(Subject::Load(load.id)).await?);
+        all.push(one);
+    }
+    Ok(all)
 }
 
 fn record(id: RecordId) -> Value {

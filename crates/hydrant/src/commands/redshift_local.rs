@@ -1,10 +1,11 @@
 //! `hydrant redshift-local`: the stand-in by itself.
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{io::Write, net::SocketAddr, process::ExitCode};
 
 use anyhow::{Context, Result};
 use hydrant_redshift_local::{S3Settings, Settings};
 use hydrant_types::Secret;
+use serde_json::json;
 
 use crate::app;
 
@@ -28,14 +29,19 @@ pub struct Args {
     s3_region: Option<String>,
 }
 
-/// Serves until SIGTERM.
+/// Serves until SIGTERM. As JSON it prints one line when it listens: `{"redshift":"http://…"}`.
 ///
 /// # Errors
 /// It could not start.
-pub async fn run(args: Args) -> Result<ExitCode> {
+pub async fn run(args: Args, as_json: bool, out: &mut dyn Write) -> Result<ExitCode> {
     let shutdown = app::shutdown_on_signals()?;
     let listener = app::bind(args.listen, "--listen").await?;
-    tracing::info!(listen = %listener.local_addr()?, "the Redshift stand-in listens");
+    let address = listener.local_addr()?;
+    tracing::info!(listen = %address, "the Redshift stand-in listens");
+    if as_json {
+        writeln!(out, "{}", json!({"redshift": format!("http://{address}")}))?;
+        out.flush()?;
+    }
     let settings = Settings {
         database_url: Secret::new(args.database_url),
         database: args.database,

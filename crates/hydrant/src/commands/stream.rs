@@ -70,11 +70,7 @@ pub async fn run(args: Args, as_json: bool, out: &mut dyn Write) -> Result<ExitC
         Command::Create(args) => create(args, as_json, out).await?,
         Command::List(args) => list(&args.endpoint.client().await?, as_json, out).await?,
         Command::Describe(args) => describe(args, out).await?,
-        Command::Delete(args) => {
-            let input = json!({"DeliveryStreamName": args.name});
-            args.endpoint.client().await?.call("DeleteDeliveryStream", &input).await?;
-            tracing::info!(stream = args.name, "deleting: what was acknowledged is delivered first");
-        }
+        Command::Delete(args) => delete(args, as_json, out).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -157,5 +153,17 @@ async fn describe(args: NameArgs, out: &mut dyn Write) -> Result<()> {
     let input = json!({"DeliveryStreamName": args.name});
     let answer = args.endpoint.client().await?.call("DescribeDeliveryStream", &input).await?;
     writeln!(out, "{}", serde_json::to_string_pretty(&answer["DeliveryStreamDescription"])?)?;
+    Ok(())
+}
+
+async fn delete(args: NameArgs, as_json: bool, out: &mut dyn Write) -> Result<()> {
+    let input = json!({"DeliveryStreamName": args.name});
+    args.endpoint.client().await?.call("DeleteDeliveryStream", &input).await?;
+    tracing::info!(stream = args.name, "deleting: what was acknowledged is delivered first");
+    if as_json {
+        // Firehose answers {}; this says what it means.
+        let answer = json!({"DeliveryStreamName": args.name, "DeliveryStreamStatus": "DELETING"});
+        writeln!(out, "{answer}")?;
+    }
     Ok(())
 }

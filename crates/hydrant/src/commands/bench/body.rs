@@ -1,16 +1,30 @@
 //! Request bodies: a template in which only each record's number changes.
 
+use std::ops::Range;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use serde_json::Value;
 
 use super::Operation;
 
-/// Room for the number and a little text.
-pub(super) const RECORD_BYTES_MIN: usize = 32;
-/// Digits of a record's number at the start of each record: a multiple of three bytes, so that its base64 can be replaced alone.
-const NUMBER_DIGITS: usize = 15;
-/// Before the number, also a multiple of three bytes.
+/// The smallest record: everything but the text.
+pub(super) const RECORD_BYTES_MIN: usize = BEFORE_NUMBER.len()
+    + NUMBER_DIGITS
+    + BEFORE_RUN.len()
+    + RUN_DIGITS
+    + BEFORE_TEXT.len()
+    + AFTER_TEXT.len();
+/// Before the number: a multiple of three bytes, so that the number's base64 can be replaced alone.
 const BEFORE_NUMBER: &str = "{\"n\": ";
+/// Digits of a record's number, also a multiple of three bytes.
+const NUMBER_DIGITS: usize = 15;
+const BEFORE_RUN: &str = ",\"run\":\"";
+const RUN_DIGITS: usize = 12;
+const BEFORE_TEXT: &str = "\",\"text\":\"";
+const AFTER_TEXT: &str = "\"}\n";
+/// JSON numbers do not begin with a zero, and none of a run's numbers may need a sixteenth digit.
+const FIRST_NUMBERS: Range<u64> = 100_000_000_000_000..900_000_000_000_000;
 
 /// What a record's text is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -19,6 +33,43 @@ pub(super) enum Shape {
     Json,
     /// JSON around random hexadecimal digits; gzip makes it about half.
     Random,
+}
+
+/// What tells this run's records from those of every other run to the same place.
+pub(super) struct Run {
+    /// In each record, as its member `run`.
+    id: String,
+    /// Of the run's first record. Random too: a table that has no column `run` can tell runs apart by `n` alone.
+    first_number: u64,
+}
+
+impl Run {
+    pub(super) fn random() -> Self {
+        Self {
+            id: format!("{:0RUN_DIGITS$x}", fastrand::u64(..1 << (4 * RUN_DIGITS))),
+            first_number: fastrand::u64(FIRST_NUMBERS),
+        }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The numbers of a call's records.
+    pub(super) fn numbers(&self, call: u64, records_per_call: u64) -> Range<u64> {
+        let first = self.first_number + call * records_per_call;
+        first..first + records_per_call
+    }
+
+    /// The number in a record, where it is one of this run's.
+    pub(super) fn number_of(&self, line: &[u8]) -> Option<u64> {
+        let (digits, rest) = line.strip_prefix(BEFORE_NUMBER.as_bytes())?.split_at_checked(NUMBER_DIGITS)?;
+        let id = rest.strip_prefix(BEFORE_RUN.as_bytes())?.get(..RUN_DIGITS)?;
+        if id != self.id.as_bytes() {
+            return None;
+        }
+        std::str::from_utf8(digits).ok()?.parse().ok()
+    }
 }
 
 /// A call's body, but for the numbers.
@@ -32,23 +83,24 @@ impl Template {
     pub(super) fn new(
         operation: Operation,
         stream: &str,
+        run: &Run,
         record_bytes: usize,
         records_per_call: usize,
         shape: Shape,
     ) -> Self {
         let mut template = Self { body: Vec::new(), numbers: Vec::new() };
-        template.text(&format!("{{\"DeliveryStreamName\":\"{stream}\","));
+        template.text(&format!("{{\"DeliveryStreamName\":{},", Value::from(stream)));
         match operation {
             Operation::PutRecord => {
                 template.text("\"Record\":{\"Data\":\"");
-                template.record(record_bytes, shape);
+                template.record(run, record_bytes, shape);
                 template.text("\"}}");
             }
             Operation::PutRecordBatch => {
                 template.text("\"Records\":[");
                 for at in 0..records_per_call {
                     template.text(if at == 0 { "{\"Data\":\"" } else { ",{\"Data\":\"" });
-                    template.record(record_bytes, shape);
+                    template.record(run, record_bytes, shape);
                     template.text("\"}");
                 }
                 template.text("]}");
@@ -61,21 +113,18 @@ impl Template {
         self.body.extend_from_slice(text.as_bytes());
     }
 
-    fn record(&mut self, bytes: usize, shape: Shape) {
-        let mut record = format!("{BEFORE_NUMBER}{:0NUMBER_DIGITS$}", 0);
-        record.push_str(",\"text\":\"");
-        // Closing quote, brace and newline.
-        let filler = bytes.saturating_sub(record.len() + 3);
-        record.push_str(&filler_of(shape, filler));
-        record.push_str("\"}\n");
+    fn record(&mut self, run: &Run, bytes: usize, shape: Shape) {
+        let number = run.first_number;
+        let text = filler_of(shape, bytes.saturating_sub(RECORD_BYTES_MIN));
+        let record = format!("{BEFORE_NUMBER}{number}{BEFORE_RUN}{}{BEFORE_TEXT}{text}{AFTER_TEXT}", run.id);
         self.numbers.push(self.body.len() + STANDARD.encode(BEFORE_NUMBER).len());
         self.text(&STANDARD.encode(record));
     }
 
-    /// The body of call number `call`.
-    pub(super) fn body(&self, call: u64) -> Bytes {
+    /// The body of a call whose records have these numbers.
+    pub(super) fn body(&self, numbers: Range<u64>) -> Bytes {
         let mut body = self.body.clone();
-        for (number, at) in (first_number(call, self.numbers.len() as u64)..).zip(&self.numbers) {
+        for (number, at) in numbers.zip(&self.numbers) {
             let digits = format!("{number:0NUMBER_DIGITS$}");
             STANDARD
                 .encode_slice(digits, &mut body[*at..*at + NUMBER_DIGITS / 3 * 4])
@@ -83,28 +132,6 @@ impl Template {
         }
         body.into()
     }
-}
-
-/// The number of a call's first record.
-pub(super) fn first_number(call: u64, records_per_call: u64) -> u64 {
-    // JSON numbers do not begin with a zero.
-    100_000_000_000_000 + call * records_per_call
-}
-
-/// The number in a record, where it is one of ours.
-pub(super) fn number_of(line: &[u8]) -> Option<u64> {
-    let digits = line.strip_prefix(BEFORE_NUMBER.as_bytes())?.get(..NUMBER_DIGITS)?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// Whether a PutRecordBatch answer acknowledges every record.
-pub(super) fn all_acknowledged(answer: &[u8]) -> bool {
-    let answer: serde_json::Value = match answer.get(..64.min(answer.len())) {
-        // As Firehose, Hydrant says it near the start; the whole answer need not be parsed 500 records at a time.
-        Some(head) if head.windows(18).any(|part| part == b"\"FailedPutCount\":0") => return true,
-        _ => serde_json::from_slice(answer).unwrap_or_default(),
-    };
-    answer["FailedPutCount"] == 0
 }
 
 fn filler_of(shape: Shape, length: usize) -> String {
@@ -144,17 +171,44 @@ fn filler_of(shape: Shape, length: usize) -> String {
 mod tests {
     use super::*;
 
+    fn data_of(body: &[u8]) -> Vec<Vec<u8>> {
+        let body: Value = serde_json::from_slice(body).unwrap();
+        let records = body["Records"].as_array().unwrap();
+        records.iter().map(|record| STANDARD.decode(record["Data"].as_str().unwrap()).unwrap()).collect()
+    }
+
     #[test]
     fn every_record_is_json_of_the_asked_size_with_its_own_number() {
-        let template = Template::new(Operation::PutRecordBatch, "s", 100, 3, Shape::Json);
-        let body: serde_json::Value = serde_json::from_slice(&template.body(7)).unwrap();
-        for (at, record) in body["Records"].as_array().unwrap().iter().enumerate() {
-            let data = STANDARD.decode(record["Data"].as_str().unwrap()).unwrap();
-            assert_eq!(data.len(), 100);
-            let number = first_number(7, 3) + at as u64;
-            assert_eq!(number_of(&data), Some(number));
-            let json: serde_json::Value = serde_json::from_slice(&data).unwrap();
-            assert_eq!(json["n"], number);
+        for bytes in [RECORD_BYTES_MIN, 100, 101, 102] {
+            let run = Run::random();
+            let template = Template::new(Operation::PutRecordBatch, "s", &run, bytes, 3, Shape::Json);
+            let numbers = run.numbers(7, 3);
+            let records = data_of(&template.body(numbers.clone()));
+            assert_eq!(records.len(), 3);
+            for (data, number) in records.iter().zip(numbers) {
+                assert_eq!(data.len(), bytes);
+                assert_eq!(run.number_of(data), Some(number));
+                let json: Value = serde_json::from_slice(data).unwrap();
+                assert_eq!((&json["n"], &json["run"]), (&Value::from(number), &Value::from(run.id())));
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_does_not_know_another_runs_record_even_by_an_equal_number() {
+        let (mine, theirs) = (Run::random(), Run::random());
+        let theirs = Run { first_number: mine.first_number, ..theirs };
+        let template = Template::new(Operation::PutRecordBatch, "s", &theirs, 100, 1, Shape::Random);
+        let record = data_of(&template.body(theirs.numbers(0, 1))).remove(0);
+        assert_eq!(theirs.number_of(&record), Some(mine.first_number));
+        assert_eq!(mine.number_of(&record), None);
+    }
+
+    #[test]
+    fn what_no_run_wrote_has_no_number() {
+        let run = Run::random();
+        for line in ["", "{\"n\": 1", "{\"n\": 100000000000000", "{\"entries\":[{\"url\":\"s3://b/k\"}]}"] {
+            assert_eq!(run.number_of(line.as_bytes()), None, "{line}");
         }
     }
 }
