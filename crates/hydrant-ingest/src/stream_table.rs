@@ -137,17 +137,9 @@ impl StreamTable {
     /// # Errors
     /// [`Error`]: neither could be read, or they do not belong together.
     pub async fn load(metastore: Arc<dyn Metastore>, log_dir: &Path) -> Result<Arc<Self>, Error> {
-        let path = log_dir.join(Self::COPY_NAME);
-        let copy = read(&path)?;
+        let copy = read(&log_dir.join(Self::COPY_NAME))?;
         let has_copy = copy.is_some();
-        let past = copy.as_ref().map(|copy| copy.past);
-        let table = Self {
-            metastore,
-            copy: path,
-            snapshot: ArcSwap::from_pointee(Snapshot::new(copy.map(|copy| copy.streams).unwrap_or_default())),
-            past: Arc::new(Mutex::new(past)),
-            generation: watch::Sender::new(0),
-        };
+        let table = Self::new(metastore, log_dir, copy);
         match table.refresh().await {
             Ok(()) => {}
             Err(Error::Metastore(source)) if may_come_back(&source) => {
@@ -158,6 +150,26 @@ impl StreamTable {
             Err(error) => return Err(error),
         }
         Ok(Arc::new(table))
+    }
+
+    /// Reads the table from the copy beside the log alone, for a start while the metastore is away; `None` where there is no copy.
+    ///
+    /// # Errors
+    /// [`Error::BadCopy`].
+    pub fn from_copy(metastore: Arc<dyn Metastore>, log_dir: &Path) -> Result<Option<Arc<Self>>, Error> {
+        let copy = read(&log_dir.join(Self::COPY_NAME))?;
+        Ok(copy.map(|copy| Arc::new(Self::new(metastore, log_dir, Some(copy)))))
+    }
+
+    fn new(metastore: Arc<dyn Metastore>, log_dir: &Path, copy: Option<TableCopy>) -> Self {
+        let past = copy.as_ref().map(|copy| copy.past);
+        Self {
+            metastore,
+            copy: log_dir.join(Self::COPY_NAME),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(copy.map(|copy| copy.streams).unwrap_or_default())),
+            past: Arc::new(Mutex::new(past)),
+            generation: watch::Sender::new(0),
+        }
     }
 
     /// The streams in the copy that is kept in a log's directory, if there is one.

@@ -24,12 +24,14 @@ use crate::{
 
 /// Between two looks for streams that another node changed.
 const STREAMS_REFRESH: Duration = Duration::from_secs(5);
+/// For the metastore to answer at a start; then records are accepted and delivery waits for it.
+const ATTACH_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two tries to reach a metastore that was away at the start.
 const ATTACH_RETRY: Duration = Duration::from_secs(2);
 /// For requests under way when the service stops; with [`DELIVERY_GRACE`] below the ten seconds of design decision D18.
-const REQUESTS_GRACE: Duration = Duration::from_secs(4);
+const REQUESTS_GRACE: Duration = Duration::from_secs(3);
 /// For deliveries to reach the end of their step.
-const DELIVERY_GRACE: Duration = Duration::from_secs(4);
+const DELIVERY_GRACE: Duration = Duration::from_secs(3);
 
 const DISAGREE: &str = "record log and metastore do not belong together";
 
@@ -109,7 +111,13 @@ pub async fn run(
     let admin_stop = CancellationToken::new();
     let admin =
         tokio::spawn(admin::serve(listeners.admin, registry.clone(), readiness.clone(), admin_stop.clone()));
-    let (parts, attached) = Parts::open(config, registry, migrate).await?;
+    let (parts, attached) = tokio::select! {
+        opened = Parts::open(config, registry, migrate) => opened?,
+        () = shutdown.cancelled() => {
+            info!("stopped while starting");
+            return Ok(());
+        }
+    };
 
     let (api_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
@@ -151,16 +159,26 @@ impl Parts {
         let metastore = open_metastore(&config, migrate).await?;
         let node = node_name(&config.log.dir);
         // Before the stream table is read: another database's streams must not replace the copy beside the log.
-        let attached = match delivery::attach(&log, &metastore, &node, &clock).await {
-            Ok(attached) => Some(attached),
-            Err(error) if error.is_unavailable() => {
-                warn!(error = %format_chain(&error), "the metastore is away: accepting records, delivering later");
-                None
+        let attach = delivery::attach(&log, &metastore, &node, &clock);
+        let (attached, streams) = match tokio::time::timeout(ATTACH_PATIENCE, attach).await {
+            Ok(Ok(attached)) => {
+                let streams = StreamTable::load(metastore.clone(), &config.log.dir).await;
+                (Some(attached), streams.context("load the stream table")?)
             }
-            Err(error) => return Err(error).context(DISAGREE),
+            Ok(Err(error)) if !error.is_unavailable() => return Err(error).context(DISAGREE),
+            away => {
+                let reason = match away {
+                    Ok(Err(error)) => format_chain(&error),
+                    _ => format!("no answer within {ATTACH_PATIENCE:?}"),
+                };
+                let streams =
+                    StreamTable::from_copy(metastore.clone(), &config.log.dir)?.with_context(|| {
+                        format!("the first start needs the metastore, and it is away: {reason}")
+                    })?;
+                warn!(reason, "the metastore is away: accepting records, delivering later");
+                (None, streams)
+            }
         };
-        let streams =
-            StreamTable::load(metastore.clone(), &config.log.dir).await.context("load the stream table")?;
         Ok((Self { config, registry, clock, entropy, node, log, metastore, streams }, attached))
     }
 
@@ -180,6 +198,7 @@ impl Parts {
         let settings = hydrant_api::Settings {
             account_id: self.config.api.account_id.clone(),
             region: self.config.api.region.clone(),
+            ingest: hydrant_ingest::Settings { quotas: self.config.quotas, ..Default::default() },
             ..hydrant_api::Settings::default()
         };
         Ok(async move { hydrant_api::serve(listener, deps, settings, stop).await.context("serve the API") })
@@ -202,6 +221,7 @@ impl Parts {
             entropy: self.entropy.clone(),
             registry: self.registry.clone(),
         };
+        delivery::show_backlog(&deps);
         let settings = delivery::Settings {
             node: self.node.clone(),
             interval_max: self.config.delivery.interval_max,

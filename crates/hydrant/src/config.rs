@@ -9,10 +9,12 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
+    num::{NonZeroU32, NonZeroU64},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use hydrant_ingest::Quotas;
 use hydrant_types::{ByteSize, Secret};
 use raw::{Flag, Number, Raw, SecretSource};
 
@@ -23,6 +25,8 @@ pub struct Config {
     pub api: Api,
     /// Metrics and health.
     pub admin: Admin,
+    /// What each stream may put; none by default.
+    pub quotas: Quotas,
     /// The record log.
     pub log: Log,
     /// State of streams and deliveries.
@@ -262,6 +266,10 @@ impl Check<'_> {
         })
     }
 
+    fn quota(&mut self, key: &str, number: Option<Number>) -> Option<NonZeroU32> {
+        number.is_some().then(|| self.number(key, number, 1, 1..=u32::MAX)).and_then(NonZeroU32::new)
+    }
+
     fn secret(&mut self, key: &str, source: SecretSource) -> Option<Secret> {
         match source {
             SecretSource::Inline(secret) => Some(secret),
@@ -301,6 +309,17 @@ fn validate(raw: Raw, environment: &Environment) -> Result<Config, Faults> {
     let config = Config {
         api: Api { listen: check.address("api.listen", raw.api.listen, "0.0.0.0:4573"), account_id, region },
         admin: Admin { listen: check.address("admin.listen", raw.admin.listen, "127.0.0.1:4574") },
+        quotas: Quotas {
+            records_per_sec: check.quota("quotas.records_per_sec", raw.quotas.records_per_sec),
+            bytes_per_sec: raw.quotas.bytes_per_sec.and_then(|text| {
+                let size = check.size("quotas.bytes_per_sec", Some(text), ByteSize::mib(1));
+                NonZeroU64::new(size.bytes()).or_else(|| {
+                    check.fault("quotas.bytes_per_sec", "expected more than nothing");
+                    None
+                })
+            }),
+            calls_per_sec: check.quota("quotas.calls_per_sec", raw.quotas.calls_per_sec),
+        },
         log: Log {
             dir: raw.log.dir.map_or_else(|| PathBuf::from("/var/lib/hydrant/log"), PathBuf::from),
             bytes_max: check.size("log.bytes_max", raw.log.bytes_max, ByteSize::gib(50)),

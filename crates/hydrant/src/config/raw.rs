@@ -9,6 +9,7 @@ pub(super) struct Raw {
     pub(super) api: Api,
     pub(super) admin: Admin,
     pub(super) auth: Auth,
+    pub(super) quotas: Quotas,
     pub(super) log: Log,
     pub(super) metastore: Metastore,
     pub(super) s3: S3,
@@ -37,6 +38,14 @@ pub(super) struct Admin {
 pub(super) struct Auth {
     pub(super) mode: Option<String>,
     pub(super) keys: Option<Vec<toml::Value>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Quotas {
+    pub(super) records_per_sec: Option<Number>,
+    pub(super) bytes_per_sec: Option<String>,
+    pub(super) calls_per_sec: Option<Number>,
 }
 
 #[derive(Debug, Default, Deserialize)]
