@@ -26,5 +26,5 @@ mod store;
 mod uploading;
 
 pub use error::{Error, Kind};
-pub use open::{migrate, open};
+pub use open::{migrate, open, open_unasked};
 pub use store::*;

@@ -52,21 +52,28 @@ const MIGRATION_SETTINGS: [(&str, &str); 2] = [("statement_timeout", "0"), ("loc
 /// # Errors
 /// [`Error::BadUrl`], [`Error::NotMigrated`], [`Error::SchemaNewer`], or what migrating met.
 pub async fn open(url: &str, migrate: bool) -> Result<Arc<dyn Metastore>> {
-    if !is_postgres(url) {
-        let (writer, reader) = sqlite_pools(url).await?;
-        migrate_sqlite(&writer).await?;
-        return Ok(Arc::new(sqlite::Store::new(writer, reader)));
+    if migrate && is_postgres(url) {
+        migrate_postgres(&postgres_options(url)?).await?;
     }
-    let options = postgres_options(url)?;
-    if migrate {
-        migrate_postgres(&options).await?;
-    }
-    let pool = postgres_pool(options);
-    let store = postgres::Store::new(pool.clone(), pool);
+    let store = open_unasked(url).await?;
     match store.id().await {
-        Ok(_) | Err(Error::Unavailable { .. }) => Ok(Arc::new(store)),
+        Ok(_) | Err(Error::Unavailable { .. }) => Ok(store),
         Err(error) => Err(error),
     }
+}
+
+/// As [`open`] without migrating, but a Postgres is not asked anything yet: for who has a limit of its own for the first answer.
+///
+/// # Errors
+/// [`Error::BadUrl`]; for SQLite as [`open`].
+pub async fn open_unasked(url: &str) -> Result<Arc<dyn Metastore>> {
+    if is_postgres(url) {
+        let pool = postgres_pool(postgres_options(url)?);
+        return Ok(Arc::new(postgres::Store::new(pool.clone(), pool)));
+    }
+    let (writer, reader) = sqlite_pools(url).await?;
+    migrate_sqlite(&writer).await?;
+    Ok(Arc::new(sqlite::Store::new(writer, reader)))
 }
 
 /// Brings the schema at `url` up to date. May be called by several processes at once.

@@ -25,7 +25,7 @@ use crate::{
 /// Between two looks for streams that another node changed.
 const STREAMS_REFRESH: Duration = Duration::from_secs(5);
 /// For the metastore to answer at a start; then records are accepted and delivery waits for it.
-const ATTACH_PATIENCE: Duration = Duration::from_secs(3);
+const METASTORE_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two tries to reach a metastore that was away at the start.
 const ATTACH_RETRY: Duration = Duration::from_secs(2);
 /// For requests under way when the service stops; with [`DELIVERY_GRACE`] below the ten seconds of design decision D18.
@@ -156,25 +156,23 @@ impl Parts {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let log = open_log(&config, clock.clone(), entropy.clone(), registry.clone()).await?;
-        let metastore = open_metastore(&config, migrate).await?;
+        let (metastore, answers) = open_metastore(&config, migrate).await?;
         let node = node_name(&config.log.dir);
-        // Before the stream table is read: another database's streams must not replace the copy beside the log.
-        let attach = delivery::attach(&log, &metastore, &node, &clock);
-        let (attached, streams) = match tokio::time::timeout(ATTACH_PATIENCE, attach).await {
-            Ok(Ok(attached)) => {
+        let attached = match answers {
+            Ok(()) => attach(&log, &metastore, &node, &clock).await?,
+            Err(away) => Err(away),
+        };
+        // After the comparison: another database's streams must not replace the copy beside the log.
+        let (attached, streams) = match attached {
+            Ok(attached) => {
                 let streams = StreamTable::load(metastore.clone(), &config.log.dir).await;
                 (Some(attached), streams.context("load the stream table")?)
             }
-            Ok(Err(error)) if !error.is_unavailable() => return Err(error).context(DISAGREE),
-            away => {
-                let reason = match away {
-                    Ok(Err(error)) => format_chain(&error),
-                    _ => format!("no answer within {ATTACH_PATIENCE:?}"),
-                };
-                let streams =
-                    StreamTable::from_copy(metastore.clone(), &config.log.dir)?.with_context(|| {
-                        format!("the first start needs the metastore, and it is away: {reason}")
-                    })?;
+            Err(Away(reason)) => {
+                let copy = StreamTable::from_copy(metastore.clone(), &config.log.dir)?;
+                let streams = copy.with_context(|| {
+                    format!("the first start needs the metastore, and it is away: {reason}")
+                })?;
                 warn!(reason, "the metastore is away: accepting records, delivering later");
                 (None, streams)
             }
@@ -252,6 +250,20 @@ impl Parts {
     }
 }
 
+/// Compares log and metastore; nothing, and why, where the metastore went away meanwhile.
+async fn attach(
+    log: &Arc<FileLog>,
+    metastore: &Arc<dyn Metastore>,
+    node: &str,
+    clock: &Arc<dyn Clock>,
+) -> Result<Result<delivery::Attached, Away>> {
+    match delivery::attach(log, metastore, node, clock).await {
+        Ok(attached) => Ok(Ok(attached)),
+        Err(error) if error.is_unavailable() => Ok(Err(Away(format_chain(&error)))),
+        Err(error) => Err(error).context(DISAGREE),
+    }
+}
+
 /// Tries until the metastore answers; `None` when the service stops first.
 async fn attach_later(
     deps: &delivery::Deps,
@@ -296,19 +308,28 @@ pub async fn open_log(
         .with_context(|| format!("open the record log in {}", config.log.dir.display()))
 }
 
-/// Opens the metastore. On the first start it must answer; later the copy of the stream table beside the log is enough.
-async fn open_metastore(config: &Config, migrate: bool) -> Result<Arc<dyn Metastore>> {
+/// Opens the metastore, and brings its schema up to date where that is wanted. Says whether it answers; where it does not, nothing more is asked of it
+/// now.
+async fn open_metastore(config: &Config, migrate: bool) -> Result<(Arc<dyn Metastore>, Result<(), Away>)> {
     let url = config.metastore.url.reveal();
-    if migrate {
-        match hydrant_metastore::migrate(url).await {
-            Err(error) if error.kind() == hydrant_metastore::Kind::Retry => {
-                warn!(error = %format_chain(&error), "the metastore is away: its schema is not looked at");
-            }
-            migrated => migrated.context("migrate the metastore")?,
+    let metastore = hydrant_metastore::open_unasked(url).await.context("open the metastore")?;
+    let asked = tokio::time::timeout(METASTORE_PATIENCE, metastore.id()).await;
+    match asked {
+        Err(_) => Ok((metastore, Err(Away(format!("no answer within {METASTORE_PATIENCE:?}"))))),
+        Ok(Err(error)) if error.kind() == hydrant_metastore::Kind::Retry => {
+            Ok((metastore, Err(Away(format_chain(&error)))))
         }
+        // Whatever it said of its schema, it answers.
+        Ok(_) if migrate => {
+            hydrant_metastore::migrate(url).await.context("migrate the metastore")?;
+            Ok((metastore, Ok(())))
+        }
+        Ok(said) => said.map(|_| (metastore, Ok(()))).context("open the metastore"),
     }
-    hydrant_metastore::open(url, false).await.context("open the metastore")
 }
+
+/// The metastore does not answer at a start: why.
+struct Away(String);
 
 /// A registry with the process's own figures (CPU, memory, open files) in it.
 fn registry() -> Result<Registry> {
