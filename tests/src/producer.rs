@@ -3,6 +3,8 @@
 use aws_sdk_firehose::{
     Client,
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+    error::SdkError,
+    operation::put_record_batch::{PutRecordBatchError, PutRecordBatchOutput},
     primitives::Blob,
     types::{
         BufferingHints, CompressionFormat, CopyCommand, ExtendedS3DestinationConfiguration, Record,
@@ -19,20 +21,39 @@ const JDBC_URL: &str =
 /// Puts numbered records.
 pub struct Producer {
     client: Client,
+    /// Members of each record after its number and kind.
+    more: String,
 }
 
 impl Producer {
     /// Speaks to the API at `address`.
     pub fn new(address: &str) -> Self {
+        Self::with_retries(address, RetryConfig::standard().with_max_attempts(3))
+    }
+
+    /// The same, and a call that is refused is not tried again.
+    pub fn without_retries(address: &str) -> Self {
+        Self::with_retries(address, RetryConfig::disabled())
+    }
+
+    /// With records longer by `bytes` of text, which gzip cannot make much smaller.
+    #[must_use]
+    pub fn padded(mut self, bytes: usize) -> Self {
+        let text: String = std::iter::repeat_with(fastrand::alphanumeric).take(bytes).collect();
+        self.more = format!(",\"padding\":\"{text}\"");
+        self
+    }
+
+    fn with_retries(address: &str, retries: RetryConfig) -> Self {
         let config = aws_sdk_firehose::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .http_client(aws_smithy_http_client::Builder::new().build_http())
             .credentials_provider(Credentials::new("producer", "secret", None, None, "test"))
             .region(Region::from_static("us-east-1"))
-            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .retry_config(retries)
             .endpoint_url(format!("http://{address}"))
             .build();
-        Self { client: Client::from_conf(config) }
+        Self { client: Client::from_conf(config), more: String::new() }
     }
 
     /// The SDK's client.
@@ -106,14 +127,7 @@ impl Producer {
         let numbers: Vec<u64> = numbers.into_iter().collect();
         let mut ids = Vec::with_capacity(numbers.len());
         for some in numbers.chunks(100) {
-            let answer = self
-                .client
-                .put_record_batch()
-                .delivery_stream_name(stream)
-                .set_records(Some(some.iter().map(|n| record(*n)).collect()))
-                .send()
-                .await
-                .expect("the records are acknowledged");
+            let answer = self.put_call(stream, some).await.expect("the records are acknowledged");
             assert_eq!(answer.failed_put_count(), 0);
             ids.extend(
                 answer
@@ -127,14 +141,24 @@ impl Producer {
 
     /// Puts one call of `numbers`; whether it was acknowledged.
     pub async fn try_put(&self, stream: &str, numbers: &[u64]) -> bool {
-        let records = numbers.iter().map(|n| record(*n)).collect();
-        let call =
-            self.client.put_record_batch().delivery_stream_name(stream).set_records(Some(records)).send();
-        call.await.is_ok_and(|answer| answer.failed_put_count() == 0)
+        self.put_call(stream, numbers).await.is_ok_and(|answer| answer.failed_put_count() == 0)
     }
-}
 
-fn record(number: u64) -> Record {
-    let text = format!("{{\"id\":{number},\"kind\":\"k{}\"}}\n", number % 7);
-    Record::builder().data(Blob::new(text)).build().expect("data is given")
+    /// Puts one call of `numbers`; the answer as the SDK has it.
+    ///
+    /// # Errors
+    /// It was refused or failed.
+    pub async fn put_call(
+        &self,
+        stream: &str,
+        numbers: &[u64],
+    ) -> Result<PutRecordBatchOutput, SdkError<PutRecordBatchError>> {
+        let records = numbers.iter().map(|n| self.record(*n)).collect();
+        self.client.put_record_batch().delivery_stream_name(stream).set_records(Some(records)).send().await
+    }
+
+    fn record(&self, number: u64) -> Record {
+        let text = format!("{{\"id\":{number},\"kind\":\"k{}\"{}}}\n", number % 7, self.more);
+        Record::builder().data(Blob::new(text)).build().expect("data is given")
+    }
 }

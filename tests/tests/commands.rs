@@ -215,7 +215,7 @@ async fn bench_accounts_for_every_record() {
     let status = process.wait(Duration::from_secs(120)).await;
     assert!(status.success(), "{}{}", process.stdout(), process.stderr());
     let report = process.stdout();
-    assert!(report.contains("\"lost\""), "{report}");
+    assert!(report.contains("\"lost\":0") && report.contains("\"duplicated\":0"), "{report}");
     service.stop().await;
 }
 

@@ -5,6 +5,7 @@
 
 use hydrant_e2e::Site;
 use hydrant_testkit::Fault;
+use sqlx::{Connection, PgConnection, Row};
 
 /// A few batches' worth.
 fn numbers() -> Vec<u64> {
@@ -153,7 +154,7 @@ async fn killed_between_commit_and_its_mark() {
 }
 
 #[tokio::test]
-async fn the_warehouse_killed_in_the_middle_loads_each_row_once() {
+async fn a_warehouse_whose_answers_are_lost_loads_each_row_once() {
     let site = Site::new().await;
     let service = site.serve().await;
     let producer = service.producer();
@@ -164,3 +165,52 @@ async fn the_warehouse_killed_in_the_middle_loads_each_row_once() {
     site.expect_in_table(&numbers()).await;
     service.stop().await;
 }
+
+#[tokio::test]
+async fn the_warehouse_killed_in_the_middle_of_a_copy_loads_each_row_once() {
+    let mut site = Site::new().await;
+    let service = site.serve().await;
+    let producer = service.producer();
+    producer.create_redshift_stream("orders", "events", 3600).await;
+    let held = hold_copy_in_the_middle(&site).await;
+    producer.put("orders", numbers()).await;
+    site.wait_for_load("submitted").await;
+    hydrant_testkit::eventually("the COPY has come to the middle", hydrant_e2e::PATIENCE, async || {
+        (!hydrant_e2e::query(&site.warehouse_url, WAITING_COPIES).await.is_empty()).then_some(())
+    })
+    .await;
+    site.kill9_redshift_local().await;
+    let asked = site.data_api_proxy.requests().len();
+    hydrant_testkit::eventually("the service asks for the statement", hydrant_e2e::PATIENCE, async || {
+        (site.data_api_proxy.requests().len() > asked).then_some(())
+    })
+    .await;
+    assert!(site.in_table().await.is_empty(), "half a COPY is none");
+    assert_eq!(site.load_states().await, ["submitted"], "nobody knows how it ended");
+    held.close().await.unwrap();
+    site.restart_redshift_local().await;
+    site.expect_in_table(&numbers()).await;
+    site.wait_for_load("committed").await;
+    let attempts =
+        hydrant_e2e::query(&site.metastore_url, "SELECT attempt FROM loads ORDER BY planned_at").await;
+    assert!(attempts[0].get::<i64, _>(0) > 1, "the COPY that was killed is not the one that loaded them");
+    service.stop().await;
+}
+
+/// Lets no COPY into the table get past one record until the connection is closed.
+async fn hold_copy_in_the_middle(site: &Site) -> PgConnection {
+    hydrant_e2e::execute(
+        &site.warehouse_url,
+        "CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$; \
+         CREATE TRIGGER wait_for_the_test BEFORE INSERT ON events FOR EACH ROW WHEN (NEW.id = 1000) \
+         EXECUTE FUNCTION wait_for_the_test();",
+    )
+    .await;
+    let mut connection = PgConnection::connect(&site.warehouse_url).await.unwrap();
+    sqlx::query("SELECT pg_advisory_lock(1)").execute(&mut connection).await.unwrap();
+    connection
+}
+
+const WAITING_COPIES: &str = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = \
+                              (SELECT oid FROM pg_database WHERE datname = current_database())";

@@ -98,16 +98,69 @@ async fn metrics_mirror_cloudwatchs_names() {
     let site = Site::new().await;
     let service = site.serve().await;
     let producer = service.producer();
-    producer.create_s3_stream("orders").await;
+    producer.create_redshift_stream("orders", "events", 3600).await;
     producer.put("orders", 0..100).await;
-    site.expect_in_s3("orders/", &(0..100).collect::<Vec<_>>()).await;
-    site.wait_for_batch("delivered").await;
+    site.expect_in_table(&(0..100).collect::<Vec<_>>()).await;
+    service.wait_for_metric("hydrant_delivery_to_redshift_records_total{stream=\"orders\"} 100\n").await;
+    let key = &site.keys("orders/2").await[0];
+    let bytes = site.object(key).await.len();
     let metrics = service.metrics().await;
-    for line in [
-        "hydrant_incoming_records_total{stream=\"orders\"} 100",
-        "hydrant_delivery_to_s3_records_total{stream=\"orders\"} 100",
+    for (name, line) in [
+        ("IncomingRecords", "hydrant_incoming_records_total{stream=\"orders\"} 100"),
+        ("IncomingBytes", &format!("hydrant_incoming_bytes_total{{stream=\"orders\"}} {bytes}")),
+        ("IncomingPutRequests", "hydrant_incoming_put_requests_total{stream=\"orders\"} 1"),
+        ("ThrottledRecords", "hydrant_throttled_records_total{stream=\"orders\"} 0"),
+        ("PutRecordBatch.Latency", "hydrant_request_seconds_count{operation=\"PutRecordBatch\"} 1"),
+        ("DeliveryToS3.Records", "hydrant_delivery_to_s3_records_total{stream=\"orders\"} 100"),
+        ("DeliveryToS3.Bytes", &format!("hydrant_delivery_to_s3_bytes_total{{stream=\"orders\"}} {bytes}")),
+        ("DeliveryToS3.ObjectCount", "hydrant_delivery_to_s3_objects_total{stream=\"orders\"} 1"),
+        ("DeliveryToS3.Success", "hydrant_delivery_to_s3_attempts_total{outcome=\"ok\",stream=\"orders\"} 1"),
+        ("DeliveryToRedshift.Records", "hydrant_delivery_to_redshift_records_total{stream=\"orders\"} 100"),
+        (
+            "DeliveryToRedshift.Bytes",
+            &format!("hydrant_delivery_to_redshift_bytes_total{{stream=\"orders\"}} {bytes}"),
+        ),
+        (
+            "DeliveryToRedshift.Success",
+            "hydrant_delivery_to_redshift_attempts_total{outcome=\"ok\",stream=\"orders\"} 1",
+        ),
     ] {
-        assert!(metrics.contains(line), "{line} in {metrics}");
+        assert!(metrics.lines().any(|shown| shown == line), "{name}: {line} in {metrics}");
     }
+
+    // DeliveryToS3.DataFreshness is the age of what waits: first nothing does.
+    hydrant_testkit::eventually("nothing is shown as waiting", hydrant_e2e::PATIENCE, async || {
+        let metrics = service.metrics().await;
+        let is_idle = metrics.contains("hydrant_oldest_undelivered_age_seconds 0\n");
+        (is_idle && !metrics.contains("data_freshness_seconds{")).then_some(())
+    })
+    .await;
+    site.s3_proxy.inject(hydrant_testkit::Fault::Refuse);
+    producer.put("orders", [100]).await;
+    service.wait_for_metric("hydrant_delivery_to_s3_data_freshness_seconds{stream=\"orders\"} ").await;
+    site.s3_proxy.heal();
+    site.expect_in_table(&(0..101).collect::<Vec<_>>()).await;
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn serve_on_sqlite_delivers_and_goes_on_after_a_restart() {
+    let mut site = Site::new().await;
+    site.metastore_url = format!("sqlite://{}", site.dir.path().join("hydrant.db").display());
+    let service = site.serve().await;
+    let producer = service.producer();
+    producer.create_redshift_stream("orders", "events", 3600).await;
+    producer.put("orders", 0..1_000).await;
+    site.expect_in_table(&(0..1_000).collect::<Vec<_>>()).await;
+    site.s3_proxy.inject(hydrant_testkit::Fault::Refuse);
+    producer.put("orders", 1_000..2_000).await;
+    service.stop().await;
+
+    site.s3_proxy.heal();
+    let service = site.serve().await;
+    service.producer().put("orders", 2_000..3_000).await;
+    site.expect_in_table(&(0..3_000).collect::<Vec<_>>()).await;
+    let (code, text) = site.run(&["delivery", "list", "--state", "committed"]).await;
+    assert!(code == 0 && text.contains("events"), "{text}");
     service.stop().await;
 }
