@@ -207,8 +207,8 @@ async fn hold_copy_in_the_middle(site: &Site) -> PgConnection {
          EXECUTE FUNCTION wait_for_the_test();",
     )
     .await;
-    let mut connection = PgConnection::connect(&site.warehouse_url).await.unwrap();
-    sqlx::query("SELECT pg_advisory_lock(1)").execute(&mut connection).await.unwrap();
+    let mut connection = PgConnection::connect(&site.warehouse_url).await.expect("Postgres answers");
+    sqlx::query("SELECT pg_advisory_lock(1)").execute(&mut connection).await.expect("the lock is free");
     connection
 }
 

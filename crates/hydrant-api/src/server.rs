@@ -48,9 +48,13 @@ impl Default for Settings {
 }
 
 /// Read at once from a connection with HTTP/1.1, at most; a request's headers may not be longer either.
-const READ_BUFFER_MAX: usize = 512 * 1024;
+const READ_BUFFER_MAX: usize = 64 * 1024;
 /// With HTTP/2, decoded.
 const HEADER_BYTES_MAX: u32 = 64 * 1024;
+/// Requests under way on one HTTP/2 connection: clients open a second connection beyond it.
+const STREAMS_MAX: u32 = 64;
+/// Bytes that an HTTP/2 connection may have sent and nobody has read yet.
+const WINDOW_BYTES: u32 = 1024 * 1024;
 /// For a connection that is told to end and has no request under way.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// After a failed accept: most likely the process is out of file descriptors, and trying at once would only burn CPU.
@@ -108,7 +112,13 @@ async fn serve_connection(
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // Time-outs are ours: hyper's covers HTTP/1.1 only, and not the wait for the first bytes.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(READ_BUFFER_MAX);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(HEADER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEADER_BYTES_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
     let under_way = watch::Sender::new(0_usize);
     let idle = idle_for(header_timeout, under_way.subscribe());
     let service = service_fn(move |request| {

@@ -111,6 +111,17 @@ pub enum AttachError {
 }
 
 impl AttachError {
+    /// Whether log and metastore do not belong together, and a person has to say which is the odd one.
+    pub fn is_disagreement(&self) -> bool {
+        matches!(
+            self,
+            Self::LogOlder { .. }
+                | Self::MetastoreOlder { .. }
+                | Self::OtherMetastore { .. }
+                | Self::OtherLog { .. }
+        )
+    }
+
     /// Whether the metastore is merely away: the same call may succeed later.
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Metastore(error) if matches!(error.kind(), Kind::Retry | Kind::OutcomeUnknown))

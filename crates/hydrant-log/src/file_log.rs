@@ -198,6 +198,10 @@ impl FileLog {
     /// The checkpoint could not be written.
     pub fn bind_metastore(&self, metastore: MetastoreId) -> io::Result<()> {
         let mut checkpoint = self.checkpoint.lock();
+        if checkpoint.metastore == Some(metastore) {
+            // Also on a full disk a start must be possible: it is deliveries that give space back.
+            return Ok(());
+        }
         checkpoint.metastore = Some(metastore);
         checkpoint.write(self.disk.as_ref(), &self.dir)
     }

@@ -81,7 +81,9 @@ impl Store {
         let free =
             self.disk.free_bytes(&self.dir).map_err(|e| format!("ask the disk for its free space: {e}"))?;
         if free < free_min + segment_len {
-            return Err(format!("{free} bytes are free on its disk, and log.free_min is {free_min}"));
+            return Err(format!(
+                "a new segment needs {segment_len} bytes beyond log.free_min ({free_min}), and {free} are free on its disk"
+            ));
         }
         self.make_file(segment_len).map_err(|e| format!("make a segment: {e}"))
     }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct ByteSize(pub u64);
 
 impl ByteSize {
+    /// The greatest size that is read from text: 1 EiB, more than any disk has.
+    pub const MAX: Self = Self(1 << 60);
+
     /// `n` MiB.
     pub const fn mib(n: u64) -> Self {
         Self(n * 1024 * 1024)
@@ -35,9 +38,14 @@ impl fmt::Display for ByteSize {
 impl FromStr for ByteSize {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<bytesize::ByteSize>().map(|size| Self(size.as_u64())).map_err(|_| {
+        let size = text.parse::<bytesize::ByteSize>().map_err(|_| {
             format!("{text:?} is not a size: expected a number with a unit, such as 5MiB or 1GB")
-        })
+        })?;
+        // The parser takes what does not fit for the greatest number that does.
+        if size.as_u64() > Self::MAX.0 {
+            return Err(format!("{text:?} is more than the {} that a size may be", Self::MAX));
+        }
+        Ok(Self(size.as_u64()))
     }
 }
 

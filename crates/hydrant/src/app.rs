@@ -33,8 +33,6 @@ const REQUESTS_GRACE: Duration = Duration::from_secs(3);
 /// For deliveries to reach the end of their step.
 const DELIVERY_GRACE: Duration = Duration::from_secs(3);
 
-const DISAGREE: &str = "record log and metastore do not belong together";
-
 /// Bound before anything else is started, so that a port that is taken is said at once.
 pub struct Listeners {
     /// For producers.
@@ -260,8 +258,15 @@ async fn attach(
     match delivery::attach(log, metastore, node, clock).await {
         Ok(attached) => Ok(Ok(attached)),
         Err(error) if error.is_unavailable() => Ok(Err(Away(format_chain(&error)))),
-        Err(error) => Err(error).context(DISAGREE),
+        Err(error) => Err(refused(error)),
     }
+}
+
+/// What a person is told who has to choose (design decision D5), and what only failed.
+fn refused(error: delivery::AttachError) -> anyhow::Error {
+    let disagree = error.is_disagreement();
+    let error = anyhow::Error::new(error);
+    if disagree { error.context("record log and metastore do not belong together") } else { error }
 }
 
 /// Tries until the metastore answers; `None` when the service stops first.
@@ -282,7 +287,7 @@ async fn attach_later(
                 return Ok(Some(attached));
             }
             Err(error) if error.is_unavailable() => {}
-            Err(error) => return Err(error).context(DISAGREE),
+            Err(error) => return Err(refused(error)),
         }
     }
 }

@@ -54,9 +54,9 @@ impl Command {
     /// What is logged where HYDRANT_LOG does not say: a service tells what changes, a demonstration shows it in its own words.
     pub fn log_default(&self) -> &'static str {
         match self {
-            Self::Demo => "warn,aws_config=error",
-            // Outside AWS there is no instance metadata to ask for a region, and nobody wants to be warned of that.
-            _ => "info,aws_config=error",
+            Self::Demo => "warn,aws_config=error,h2=error",
+            // Outside AWS there is no instance metadata to ask for a region, and a client's HTTP/2 is the client's: nobody wants to be warned of these.
+            _ => "info,aws_config=error,h2=error",
         }
     }
 }

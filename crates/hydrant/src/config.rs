@@ -150,8 +150,7 @@ impl Config {
     /// [`Faults`].
     pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Self, Faults> {
         // The file alone first: its faults carry a line, which the overlaid whole no longer has.
-        toml::from_str::<Raw>(text)
-            .map_err(|e| Faults(vec![format!("{name}: {}", e.to_string().trim_end())]))?;
+        toml::from_str::<Raw>(text).map_err(|e| Faults(vec![syntax_fault(&e, text, name)]))?;
         let mut table: toml::Table = toml::from_str(text).expect("the same text was read above");
         overlay(&mut table, environment)?;
         let raw = Raw::deserialize_table(table)?;
@@ -159,11 +158,19 @@ impl Config {
     }
 }
 
+/// Line, column and problem, without the line itself: there may be a password in it.
+fn syntax_fault(error: &toml::de::Error, text: &str, name: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("{name}: line {line}, column {column}: {}", error.message())
+}
+
 impl Raw {
     fn deserialize_table(table: toml::Table) -> Result<Self, Faults> {
-        table.try_into().map_err(|e: toml::de::Error| {
-            Faults(vec![format!("HYDRANT_… environment: {}", e.to_string().trim_end())])
-        })
+        table
+            .try_into()
+            .map_err(|e: toml::de::Error| Faults(vec![format!("HYDRANT_… environment: {}", e.message())]))
     }
 }
 
@@ -219,6 +226,10 @@ impl Check<'_> {
     fn duration(&mut self, key: &str, text: Option<String>) -> Option<Duration> {
         let text = text?;
         match humantime::parse_duration(&text) {
+            Ok(Duration::ZERO) => {
+                self.fault(key, "expected more than nothing");
+                None
+            }
             Ok(duration) => Some(duration),
             Err(_) => {
                 self.fault(
@@ -232,8 +243,13 @@ impl Check<'_> {
 
     fn url(&mut self, key: &str, text: Option<String>) -> Option<String> {
         let text = text?;
-        if !(text.starts_with("http://") || text.starts_with("https://")) {
-            self.fault(key, format!("{text:?} is not a URL: expected http://… or https://…"));
+        let uri = text.parse::<http::Uri>().ok();
+        let is_url = uri.is_some_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.host().is_some_and(|host| !host.is_empty())
+        });
+        if !is_url {
+            self.fault(key, format!("{text:?} is not a URL: expected http://host:port or https://host"));
         }
         Some(text)
     }
@@ -273,17 +289,23 @@ impl Check<'_> {
     fn secret(&mut self, key: &str, source: SecretSource) -> Option<Secret> {
         match source {
             SecretSource::Inline(secret) => Some(secret),
-            SecretSource::Env(from) => {
-                let value = self.environment.get(&from.env);
-                if value.is_none() {
-                    self.fault(key, format!("the environment variable {} is not set", from.env));
+            SecretSource::From(from) => match (from.iter().next(), from.len()) {
+                (Some((kind, name)), 1) if kind == "env" => {
+                    let value = self.environment.get(name);
+                    if value.is_none() {
+                        self.fault(key, format!("the environment variable {name} is not set"));
+                    }
+                    value.map(Secret::new)
                 }
-                value.map(Secret::new)
-            }
-            SecretSource::File(from) => match std::fs::read_to_string(&from.file) {
-                Ok(text) => Some(Secret::new(text.trim())),
-                Err(error) => {
-                    self.fault(key, format!("{} cannot be read: {error}", from.file.display()));
+                (Some((kind, path)), 1) if kind == "file" => match std::fs::read_to_string(path) {
+                    Ok(text) => Some(Secret::new(text.trim())),
+                    Err(error) => {
+                        self.fault(key, format!("{path} cannot be read: {error}"));
+                        None
+                    }
+                },
+                _ => {
+                    self.fault(key, "expected a string, { env = \"NAME\" } or { file = \"PATH\" }");
                     None
                 }
             },
@@ -354,6 +376,9 @@ fn validate(raw: Raw, environment: &Environment) -> Result<Config, Faults> {
             "log.bytes_max",
             format!("expected at least {LOG_BYTES_MIN}, or there is no room to recycle segments"),
         );
+    }
+    if config.log.dir.as_os_str().is_empty() {
+        check.fault("log.dir", "expected a directory");
     }
     if check.faults.is_empty() { Ok(config) } else { Err(Faults(check.faults)) }
 }

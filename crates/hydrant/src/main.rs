@@ -43,11 +43,23 @@ fn init_logging(json: bool, default: &str) {
     use std::io::IsTerminal;
 
     use tracing_subscriber::{EnvFilter, fmt};
-    let filter = EnvFilter::try_from_env("HYDRANT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let wanted = std::env::var("HYDRANT_LOG").ok();
+    let parsed = wanted.as_deref().map(EnvFilter::try_new).transpose();
+    let (filter, fault) = match parsed {
+        Ok(filter) => (filter.unwrap_or_else(|| EnvFilter::new(default)), None),
+        Err(error) => (EnvFilter::new(default), Some(error)),
+    };
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
-    if json { builder.json().init() } else { builder.init() }
+    if json {
+        builder.json().init()
+    } else {
+        builder.init()
+    }
+    if let Some(error) = fault {
+        tracing::warn!(%error, default, "HYDRANT_LOG is not a filter: the default is used");
+    }
 }

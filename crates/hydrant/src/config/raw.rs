@@ -98,20 +98,8 @@ pub(super) struct Streams {
 #[serde(untagged, expecting = "expected a string, { env = \"NAME\" } or { file = \"PATH\" }")]
 pub(super) enum SecretSource {
     Inline(hydrant_types::Secret),
-    Env(FromEnv),
-    File(FromFile),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FromEnv {
-    pub(super) env: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct FromFile {
-    pub(super) file: std::path::PathBuf,
+    /// `env` or `file`, and which. A map and no struct: a struct would be read from a list too.
+    From(std::collections::BTreeMap<String, String>),
 }
 
 /// `true`, or `"true"` as the environment gives it.

@@ -152,6 +152,37 @@ fn listed(refusal: &str) -> Vec<String> {
 }
 
 #[test]
+fn a_password_is_in_no_fault() {
+    for line in [
+        "url = \"postgres://u:hunter2@h/d",
+        "url = postgres://u:hunter2@h/d",
+        "url = \"x\"\nurl = \"postgres://u:hunter2@h/d\"",
+        "ulr = \"postgres://u:hunter2@h/d\"",
+        "url = [\"postgres://u:hunter2@h/d\"]",
+        "url = { env = \"A\", file = \"hunter2\" }",
+        "url = \"mysql://u:hunter2@h/d\"",
+    ] {
+        let text = faults(&format!("[auth]\nmode = \"none\"\n[metastore]\n{line}\n"), &[]);
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
+fn nonsense_is_refused_before_anything_starts() {
+    for (lines, key) in [
+        ("[s3]\nendpoint_url = \"http://\"", "s3.endpoint_url"),
+        ("[s3]\nendpoint_url = \"http://bad host:1\"", "s3.endpoint_url"),
+        ("[log]\nfree_min = \"99999999999999999999GiB\"", "log.free_min"),
+        ("[log]\ndir = \"\"", "log.dir"),
+        ("[delivery]\ncopy_retry = \"0s\"", "delivery.copy_retry"),
+        ("[delivery]\ninterval_max = \"0s\"", "delivery.interval_max"),
+    ] {
+        let text = faults(&format!("{LEAST}{lines}\n"), &[]);
+        assert!(text.contains(&format!("\n  {key}: ")), "{key} in {text}");
+    }
+}
+
+#[test]
 fn quotas_are_off_until_they_are_set() {
     let config = Config::parse(LEAST, "hydrant.toml", &Environment::new()).unwrap();
     assert_eq!(config.quotas, Quotas::default());

@@ -215,7 +215,8 @@ impl Settlement {
             tails.iter().zip(&positions).map(|((_, tail), (_, at))| tail.sealed.0.saturating_sub(at.0)).sum();
         self.done.push(format!(
             "the metastore has learnt {imported} streams and the positions of record log {log_id}; {found} of its batches were found in S3; \
-             {again} records that were sealed before are delivered again, some perhaps twice"
+             {again} records that were sealed before are delivered again, some perhaps twice. What was in S3 and not yet loaded into Redshift \
+             when the old metastore was lost is not known to this one: look for objects without a row and COPY them by hand"
         ));
         Ok(())
     }
