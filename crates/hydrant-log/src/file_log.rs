@@ -391,6 +391,13 @@ fn use_tail(store: &mut Store, metrics: &Metrics, tail: Tail) -> io::Result<Opti
     Ok(Some(active))
 }
 
+impl Drop for FileLog {
+    /// As [`FileLog::shutdown`]: nobody is to find the writer at work in a directory that was let go.
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
 #[async_trait]
 impl RecordLog for FileLog {
     fn log_id(&self) -> LogId {

@@ -95,6 +95,17 @@ fn show(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         ]);
     }
     writeln!(out, "\n{}", streams.trim_fmt())?;
+    match report.segments.is_empty() {
+        true => writeln!(out, "\nno segment holds records")?,
+        false => writeln!(out, "\n{}", segment_table(report).trim_fmt())?,
+    }
+    for damage in &report.damage {
+        writeln!(out, "\nDAMAGED {} at offset {}: {}", damage.path, damage.offset, damage.reason)?;
+    }
+    Ok(())
+}
+
+fn segment_table(report: &Report) -> comfy_table::Table {
     let mut segments = super::table(&["SEGMENT", "", "BYTES", "STREAMS"]);
     for segment in &report.segments {
         segments.add_row([
@@ -104,9 +115,5 @@ fn show(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             segment.streams.to_string(),
         ]);
     }
-    writeln!(out, "\n{}", segments.trim_fmt())?;
-    for damage in &report.damage {
-        writeln!(out, "\nDAMAGED {} at offset {}: {}", damage.path, damage.offset, damage.reason)?;
-    }
-    Ok(())
+    segments
 }
