@@ -81,6 +81,11 @@ pub enum BatchState {
     },
     /// Its log was given up before the object was in S3: nobody has its records.
     Lost,
+    /// Thrown away when its stream was deleted, as its owner had said.
+    Discarded {
+        /// As stored, where it was in S3 and waited for a load: it stays there. Without it the object was not known to be in S3.
+        object: Option<StoredObject>,
+    },
 }
 
 impl BatchState {
@@ -94,6 +99,7 @@ impl BatchState {
             Self::Loaded { .. } => "loaded",
             Self::Parked { .. } => "parked",
             Self::Lost => "lost",
+            Self::Discarded { .. } => "discarded",
         }
     }
 
@@ -106,12 +112,13 @@ impl BatchState {
             | Self::InLoad { object, .. }
             | Self::Loaded { object, .. }
             | Self::Parked { object, .. } => Some(object),
+            Self::Discarded { object } => object.as_ref(),
         }
     }
 
     /// Whether nothing is left to do.
     pub fn is_done(&self) -> bool {
-        matches!(self, Self::Delivered { .. } | Self::Loaded { .. })
+        matches!(self, Self::Delivered { .. } | Self::Loaded { .. } | Self::Discarded { .. })
     }
 }
 

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod limits;
 pub mod load;
 pub mod name;
+pub mod options;
 pub mod seams;
 pub mod secret;
 pub mod size;
@@ -22,11 +23,12 @@ pub use ids::{
 };
 pub use load::{CopyTarget, Load, LoadState, StatementId, Warehouse};
 pub use name::{BucketName, NameError, ObjectKey, StreamName};
+pub use options::{BadOption, OnDelete, StreamOptions};
 pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use stream::{
-    BufferingHints, CloudWatchLogging, Compression, Destination, RedshiftSettings, S3Settings, Stream,
-    StreamStatus,
+    BufferingHints, CloudWatchLogging, Compression, CurrentKey, DataKeyId, Destination, RedshiftSettings,
+    S3Settings, Stream, StreamEncryption, StreamStatus, Tags, WrappedDataKey,
 };
 pub use time::Timestamp;

@@ -13,6 +13,8 @@ pub const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const STREAM_NAME_LEN_MAX: usize = 64;
 /// Streams an account may hold in a region.
 pub const STREAMS_MAX: usize = 5_000;
+/// Most tags of a stream (API reference of TagDeliveryStream: "Each delivery stream can have up to 50 tags").
+pub const STREAM_TAGS_MAX: usize = 50;
 /// Buffer size in MiB: range and default for S3.
 pub const BUFFER_SIZE_MB: std::ops::RangeInclusive<u32> = 1..=128;
 /// Buffer size used when none is given.

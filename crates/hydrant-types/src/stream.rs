@@ -1,10 +1,13 @@
 //! Delivery streams and their settings.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BucketName, CopyTarget, StreamId, StreamName, StreamVersion, Timestamp, Warehouse, limits};
+use crate::{
+    BucketName, CopyTarget, OnDelete, StreamId, StreamName, StreamOptions, StreamVersion, Timestamp,
+    Warehouse, limits,
+};
 
 /// A delivery stream with the settings in force.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +26,62 @@ pub struct Stream {
     pub created_at: Timestamp,
     /// When its settings last changed; `None` until they first do.
     pub updated_at: Option<Timestamp>,
+    /// Its tags; those named `hydrant:…` are settings for which the API's shape has no place.
+    #[serde(default)]
+    pub tags: Tags,
+    /// How its records are kept in the log from now on, and the keys that what is there already may need.
+    #[serde(default)]
+    pub encryption: StreamEncryption,
+    /// The file in `streams.dir` that declares it: it is changed there and not through the API.
+    #[serde(default)]
+    pub declared_in: Option<String>,
+}
+
+impl Stream {
+    /// Whether it is being deleted and what is not delivered of it is to be thrown away.
+    pub fn is_discarding(&self) -> bool {
+        self.status == StreamStatus::Deleting
+            && StreamOptions::of_checked(&self.tags).on_delete == OnDelete::Discard
+    }
+}
+
+/// A stream's tags, in order of their keys.
+pub type Tags = BTreeMap<String, String>;
+
+/// How a stream's records are kept in the log (`DeliveryStreamEncryptionConfiguration`).
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StreamEncryption {
+    /// Set while encryption is ENABLED.
+    pub current: Option<CurrentKey>,
+    /// Every data key that a frame in some log may be encrypted with, the oldest first; also while encryption is DISABLED.
+    pub data_keys: Vec<WrappedDataKey>,
+    /// When encryption was started or stopped within the last 24 hours: the service limits how often.
+    pub changed_at: Vec<Timestamp>,
+}
+
+/// What new records of a stream are encrypted with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurrentKey {
+    /// `KeyARN` of a CUSTOMER_MANAGED_CMK; `None` for the AWS_OWNED_CMK, which is the configured default key.
+    pub key_arn: Option<String>,
+    /// One of the stream's data keys.
+    pub data_key: DataKeyId,
+}
+
+/// Names a data key among those of its stream. Counted from 1 and never used again, so that a frame that carries it means one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DataKeyId(pub u32);
+
+/// A stream's data key, encrypted under a configured key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrappedDataKey {
+    /// Which of the stream's keys.
+    pub id: DataKeyId,
+    /// ARN of the configured key that it is wrapped with.
+    pub wrapped_by: String,
+    /// Nonce, ciphertext and tag, in base64.
+    pub wrapped: String,
 }
 
 /// Where a stream is in its life.
