@@ -1,4 +1,4 @@
-//! Appending and reading back, beside what the same disk does without us.
+//! Appending and reading back, in clear and encrypted, beside what the same disk does without us.
 //!
 //! `cargo bench -p hydrant-log`; the log goes under `HYDRANT_BENCH_DIR`, or the system's temporary directory. One append is one
 //! commit group here, so that a group costs one sync: the figures to compare are `append` and `bare fdatasync` of the same size.
@@ -7,8 +7,8 @@
 use std::{fs::File, hint::black_box, os::unix::fs::FileExt, path::PathBuf, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use hydrant_log::{Append, Deps, FileLog, Payload, RecordLog, Settings};
-use hydrant_types::{Clock, Position, StreamId, SystemClock, SystemEntropy};
+use hydrant_log::{Append, DataKey, DataKeys, Deps, FileLog, Payload, RecordLog, Settings};
+use hydrant_types::{Clock, DataKeyId, Position, StreamId, SystemClock, SystemEntropy};
 
 const STREAM: StreamId = StreamId(1);
 const GROUPS: [usize; 2] = [64 * 1024, 512 * 1024];
@@ -31,9 +31,19 @@ fn payload(bytes: usize) -> Payload {
     payload
 }
 
-fn append(runtime: &tokio::runtime::Runtime, log: &FileLog, bytes: usize) -> Position {
-    let append =
-        Append { stream: STREAM, payload: payload(bytes), arrival: SystemClock::new().now(), call: None };
+fn append(
+    runtime: &tokio::runtime::Runtime,
+    log: &FileLog,
+    bytes: usize,
+    key: Option<Arc<DataKey>>,
+) -> Position {
+    let append = Append {
+        stream: STREAM,
+        payload: payload(bytes),
+        arrival: SystemClock::new().now(),
+        call: None,
+        key,
+    };
     let appended = runtime.block_on(log.append(append)).expect("append");
     appended.first.plus(u64::from(appended.records))
 }
@@ -41,16 +51,20 @@ fn append(runtime: &tokio::runtime::Runtime, log: &FileLog, bytes: usize) -> Pos
 fn appending(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let mut group = c.benchmark_group("append");
+    let key = data_key();
     for bytes in GROUPS {
         group.throughput(Throughput::Bytes(bytes as u64));
         let dir = dir();
         let log = open(&dir);
         // Until segments are recycled, not made.
         for _ in 0..(4 << 26) / bytes {
-            log.trim(STREAM, append(&runtime, &log, bytes));
+            log.trim(STREAM, append(&runtime, &log, bytes, None));
         }
         group.bench_function(BenchmarkId::new("append", bytes), |b| {
-            b.iter(|| log.trim(STREAM, append(&runtime, &log, bytes)));
+            b.iter(|| log.trim(STREAM, append(&runtime, &log, bytes, None)));
+        });
+        group.bench_function(BenchmarkId::new("append encrypted", bytes), |b| {
+            b.iter(|| log.trim(STREAM, append(&runtime, &log, bytes, Some(key.clone()))));
         });
         log.shutdown();
         let file = File::create(dir.path().join("bare")).expect("make a file");
@@ -70,17 +84,33 @@ fn appending(c: &mut Criterion) {
     group.finish();
 }
 
+fn data_key() -> Arc<DataKey> {
+    Arc::new(DataKey::new(DataKeyId(1), &[1; 32], &[2; 32]).expect("ids are counted from 1"))
+}
+
+/// Knows the one key.
+struct Keys(Arc<DataKey>);
+
+impl DataKeys for Keys {
+    fn find(&self, _stream: StreamId, _id: DataKeyId) -> Option<Arc<DataKey>> {
+        Some(self.0.clone())
+    }
+}
+
 fn reading(c: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let mut group = c.benchmark_group("read");
-    for bytes in [RECORD, GROUPS[0], GROUPS[1]] {
+    let sizes = [RECORD, GROUPS[0], GROUPS[1]];
+    let kinds = [("frames of", None), ("encrypted frames of", Some(data_key()))];
+    for (bytes, (name, key)) in sizes.into_iter().flat_map(|bytes| kinds.clone().map(|kind| (bytes, kind))) {
         let dir = dir();
         let log = open(&dir);
+        log.set_data_keys(Arc::new(Keys(data_key())));
         let frames = (16 << 20) / bytes.max(8 * RECORD);
         let mut end = Position::FIRST;
-        (0..frames).for_each(|_| end = append(&runtime, &log, bytes));
+        (0..frames).for_each(|_| end = append(&runtime, &log, bytes, key.clone()));
         group.throughput(Throughput::Bytes(end.0 * RECORD as u64));
-        group.bench_function(BenchmarkId::new("frames of", bytes), |b| {
+        group.bench_function(BenchmarkId::new(name, bytes), |b| {
             b.iter(|| {
                 let mut next = Position::FIRST;
                 while next < end {

@@ -16,6 +16,12 @@ pub trait DiskFile: Send + Sync + 'static {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Fills `buffer` from `offset`; `UnexpectedEof` where the file is shorter.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Adds `count` bytes from `offset` to `buffer`; `UnexpectedEof` where the file is shorter.
+    fn read_more(&self, buffer: &mut Vec<u8>, count: usize, offset: u64) -> io::Result<()> {
+        let start = buffer.len();
+        buffer.resize(start + count, 0);
+        self.read_at(&mut buffer[start..], offset)
+    }
     /// Makes what was written durable, the length included (fdatasync).
     fn sync(&self) -> io::Result<()>;
     /// The file's length.
@@ -69,6 +75,23 @@ impl DiskFile for RealFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.read_exact_at(buffer, offset)
+    }
+
+    /// Into memory that was not zeroed first.
+    fn read_more(&self, buffer: &mut Vec<u8>, count: usize, offset: u64) -> io::Result<()> {
+        let (start, end) = (buffer.len(), buffer.len() + count);
+        buffer.reserve_exact(count);
+        while buffer.len() < end {
+            let at = offset + (buffer.len() - start) as u64;
+            match rustix::io::pread(&self.0, rustix::buffer::spare_capacity(buffer), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        // What was reserved may be more than what was asked for.
+        buffer.truncate(end);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

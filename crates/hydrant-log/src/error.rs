@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use hydrant_types::{Lsn, Position, StreamId};
+use hydrant_types::{DataKeyId, Lsn, Position, StreamId};
 
 /// An append was not stored.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,18 @@ pub enum Read {
         from: Position,
         /// What is known.
         reason: String,
+    },
+    /// The records are encrypted with a data key that is not to be had now. Nothing is damaged: the stream waits for the key.
+    #[error("records of stream {stream} are encrypted with its data key {}, which cannot be had now ({path} at offset {offset})", key.0)]
+    KeyMissing {
+        /// Whose records.
+        stream: StreamId,
+        /// Which of the stream's data keys.
+        key: DataKeyId,
+        /// The segment.
+        path: PathBuf,
+        /// Byte offset of the frame in it.
+        offset: u64,
     },
     /// The disk failed.
     #[error("read record log segment {path}")]

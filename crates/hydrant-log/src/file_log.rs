@@ -13,20 +13,21 @@ use std::{
 
 use async_trait::async_trait;
 use hydrant_types::{Clock, Entropy, LogId, MetastoreId, Position, StreamId, Timestamp};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use prometheus::Registry;
 use tokio::sync::{Notify, Semaphore, oneshot};
 use tracing::{info, warn};
 
 use crate::{
-    Append, Appended, Chunk, RecordLog, StreamTail,
-    calls::{CallId, Calls, REMEMBERED_MS},
+    Append, Appended, Chunk, DataKeys, RecordLog, StreamTail,
+    calls::{Calls, REMEMBERED_MS},
     checkpoint::Checkpoint,
     disk::{Disk, RealDisk},
+    encryption::NONCE_LEN,
     error,
     footer::PER_FRAME_MAX,
     frame::HEADER_LEN,
-    group::{AppendRequest, Request},
+    group::{AppendRequest, NamedCall, Request},
     metrics::Metrics,
     reader,
     recovery::{self, Found, Held, Tail},
@@ -99,6 +100,7 @@ pub struct FileLog {
     checkpoint: Arc<Mutex<Checkpoint>>,
     requests: mpsc::SyncSender<Request>,
     queue: Arc<Semaphore>,
+    entropy: Arc<dyn Entropy>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -133,12 +135,13 @@ impl FileLog {
             segments: Mutex::default(),
             changed: Notify::new(),
             dirty: AtomicBool::new(false),
+            keys: RwLock::new(None),
         });
         let checkpoint = Arc::new(Mutex::new(checkpoint));
         let mut store = Store {
             dir: dir.clone(),
             disk: disk.clone(),
-            entropy: deps.entropy,
+            entropy: deps.entropy.clone(),
             limits: Limits { segment_len, bytes_max, free_min },
             shared: shared.clone(),
             checkpoint: checkpoint.clone(),
@@ -173,7 +176,13 @@ impl FileLog {
             .map_err(failed("start the writer"))?;
         let queue = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
         let writer = Mutex::new(Some(thread));
-        Ok(Arc::new(Self { log_id, dir, disk, shared, checkpoint, requests, queue, writer }))
+        let entropy = deps.entropy;
+        Ok(Arc::new(Self { log_id, dir, disk, shared, checkpoint, requests, queue, entropy, writer }))
+    }
+
+    /// Where reads get the keys of encrypted frames from now on. Until it is called, such frames answer `KeyMissing`; nothing else needs keys.
+    pub fn set_data_keys(&self, keys: Arc<dyn DataKeys>) {
+        *self.shared.keys.write() = Some(keys);
     }
 
     /// Finishes what is queued, writes footer and checkpoint, and ends the writer. Blocks. Appends are refused afterwards.
@@ -405,14 +414,19 @@ impl RecordLog for FileLog {
     }
 
     async fn append(&self, append: Append) -> Result<Appended, error::Append> {
-        let payload = append.payload.seal();
-        let stream = append.stream;
-        let call = append.call.map(|key| (key, CallId::of(key, &payload.digest, stream)));
+        let Append { stream, payload, arrival, call, key } = append;
+        let mut payload = payload.seal();
+        if let Some(key) = key {
+            let mut nonce = [0; NONCE_LEN];
+            self.entropy.fill(&mut nonce);
+            payload = payload.encrypt(&key, nonce, stream, arrival, call);
+        }
+        let call = call.map(|key| NamedCall::of(key, stream, &payload));
         let bytes = payload.bytes.len().min(QUEUE_BYTES_MAX) as u32;
         let permit =
             self.queue.clone().acquire_many_owned(bytes).await.map_err(|_| error::Append::ShuttingDown)?;
         let (answer, answered) = oneshot::channel();
-        let request = AppendRequest { stream, payload, arrival: append.arrival, call, answer, permit };
+        let request = AppendRequest { stream, payload, arrival, call, answer, permit };
         self.queued(Request::Append(request))?;
         answered.await.unwrap_or(Err(error::Append::OutcomeUnknown))
     }

@@ -1,12 +1,19 @@
 //! The frame: what one call adds to the log. `docs/log-format.md` has the bytes.
 
-use hydrant_types::{Lsn, Position, StreamId, Timestamp};
+use hydrant_types::{DataKeyId, Lsn, Position, StreamId, Timestamp};
+
+use crate::{
+    CallKey, DataKey,
+    encryption::{Facts, NONCE_LEN, TAG_LEN},
+};
 
 /// Length of a frame's header; payload follows.
 pub(crate) const HEADER_LEN: usize = 128;
 /// Frames begin at multiples of this.
 pub(crate) const ALIGN: usize = 8;
-const MAGIC: u32 = u32::from_le_bytes(*b"HFR1");
+/// LSNs, groups and positions end here: a million a second for 290,000 years.
+const NUMBER_MAX: u64 = u64::MAX / 2;
+pub(crate) const MAGIC: u32 = u32::from_le_bytes(*b"HFR1");
 
 /// The records of one call in the frame's own encoding, built where they are decoded (no copy afterwards).
 ///
@@ -96,6 +103,8 @@ impl Payload {
             records: self.lengths.len() as u32,
             crc,
             digest,
+            digest_in_clear: None,
+            encrypted: None,
         }
     }
 }
@@ -126,7 +135,48 @@ pub(crate) struct SealedPayload {
     pub(crate) data_len: u32,
     pub(crate) records: u32,
     pub(crate) crc: u32,
+    /// As it stands in the file.
     pub(crate) digest: [u8; 16],
+    /// Of an encrypted payload: the digest that it has where it is stored in clear.
+    pub(crate) digest_in_clear: Option<[u8; 16]>,
+    pub(crate) encrypted: Option<Encrypted>,
+}
+
+impl SealedPayload {
+    /// Encrypts data and lengths. `nonce` must never have been used with this key.
+    pub(crate) fn encrypt(
+        mut self,
+        key: &DataKey,
+        nonce: [u8; NONCE_LEN],
+        stream: StreamId,
+        arrival: Timestamp,
+        call: Option<CallKey>,
+    ) -> Self {
+        // A call without a name is never asked for again: its digest is of no use, and would show which payloads are equal.
+        let digest = call.map_or([0; 16], |call| key.digest(&call.0, &self.digest));
+        let call = call.map_or([0; 16], |call| call.0);
+        let facts = Facts { stream, arrival, records: self.records, data_len: self.data_len, call, digest };
+        self.bytes.truncate(HEADER_LEN + self.payload_len as usize);
+        let tag = key.seal(nonce, &facts, &mut self.bytes[HEADER_LEN..]);
+        self.bytes.extend_from_slice(&tag);
+        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGN), 0);
+        Self {
+            payload_len: self.payload_len + TAG_LEN as u32,
+            crc: crc32fast::hash(&self.bytes[HEADER_LEN..]),
+            digest,
+            digest_in_clear: Some(self.digest),
+            encrypted: Some(Encrypted { key: key.id(), nonce }),
+            ..self
+        }
+    }
+}
+
+/// How a payload is encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Encrypted {
+    /// Never 0.
+    pub(crate) key: DataKeyId,
+    pub(crate) nonce: [u8; NONCE_LEN],
 }
 
 /// What a frame is.
@@ -159,6 +209,7 @@ pub(crate) struct Header {
     /// Zeros: the producer did not name the call.
     pub(crate) call: [u8; 16],
     pub(crate) digest: [u8; 16],
+    pub(crate) encrypted: Option<Encrypted>,
 }
 
 impl Header {
@@ -175,6 +226,19 @@ impl Header {
     /// Whether `padded` is what follows the header.
     pub(crate) fn covers(&self, padded: &[u8]) -> bool {
         crc32fast::hash(padded) == self.payload_crc
+    }
+
+    /// Bytes of data and lengths.
+    pub(crate) fn plain_len(&self) -> usize {
+        self.payload_len as usize - if self.encrypted.is_some() { TAG_LEN } else { 0 }
+    }
+
+    /// Decrypts what follows the header of an encrypted frame, in place; whether it is what `key` sealed for this header.
+    #[must_use]
+    pub(crate) fn decrypt(&self, key: &DataKey, nonce: [u8; NONCE_LEN], padded: &mut [u8]) -> bool {
+        let &Self { stream, arrival, records, data_len, call, digest, .. } = self;
+        let facts = Facts { stream, arrival, records, data_len, call, digest };
+        key.open(nonce, &facts, &mut padded[..self.payload_len as usize])
     }
 
     pub(crate) fn next(&self) -> Position {
@@ -207,7 +271,10 @@ impl Header {
         put(72, &self.call);
         put(88, &self.digest);
         put(104, &self.group_offset.to_le_bytes());
-        // 108..112 key id, 112..124 nonce: for encryption, zeros until then.
+        if let Some(encrypted) = self.encrypted {
+            put(108, &encrypted.key.0.to_le_bytes());
+            put(112, &encrypted.nonce);
+        }
         let crc = header_crc(header, seed);
         header[4..8].copy_from_slice(&crc.to_le_bytes());
     }
@@ -226,7 +293,15 @@ impl Header {
         };
         let (records, payload_len, data_len) = (u32_at(56), u32_at(60), u32_at(64));
         let lengths_len = if kind == FrameKind::Records { u64::from(records) * 4 } else { 0 };
-        if u64::from(payload_len) != u64::from(data_len) + lengths_len {
+        let nonce = header[112..124].try_into().expect("twelve bytes");
+        let encrypted = Some(Encrypted { key: DataKeyId(u32_at(108)), nonce });
+        let encrypted = encrypted.filter(|encrypted| encrypted.key != DataKeyId(0));
+        let tag_len = if encrypted.is_some() { TAG_LEN as u64 } else { 0 };
+        if u64::from(payload_len) != u64::from(data_len) + lengths_len + tag_len {
+            return None;
+        }
+        // Never written, whatever its check sum says; so what is reckoned from a header cannot overflow.
+        if [16, 24, 40].into_iter().any(|at| u64_at(at) > NUMBER_MAX) {
             return None;
         }
         Some(Self {
@@ -244,6 +319,7 @@ impl Header {
             payload_crc: u32_at(68),
             call: header[72..88].try_into().expect("sixteen bytes"),
             digest: header[88..104].try_into().expect("sixteen bytes"),
+            encrypted,
         })
     }
 }
@@ -254,7 +330,7 @@ pub(crate) fn raw_numbers(frame: &[u8]) -> (u64, u64) {
     (u64_at(16), u64_at(24))
 }
 
-fn header_crc(header: &[u8], seed: u32) -> u32 {
+pub(crate) fn header_crc(header: &[u8], seed: u32) -> u32 {
     let mut hasher = crc32fast::Hasher::new_with_initial(seed);
     hasher.update(&header[..4]);
     hasher.update(&header[8..HEADER_LEN]);
@@ -310,6 +386,7 @@ mod tests {
             payload_crc: sealed.crc,
             call: [0xca; 16],
             digest: [0xd1; 16],
+            encrypted: None,
         };
         let mut frame = sealed.bytes.clone();
         header.encode(&mut frame, 0x8182_8384);
@@ -330,5 +407,70 @@ mod tests {
         assert_eq!(frame, expected);
         assert_eq!(Header::decode(&frame[..HEADER_LEN], 0x8182_8384), Some(header));
         assert_eq!(Header::decode(&frame[..HEADER_LEN], 0x8182_8385), None, "another use of the file");
+    }
+
+    #[test]
+    fn an_encrypted_frame_has_the_bytes_of_the_format() {
+        let key = DataKey::new(DataKeyId(0x1112), &[0x42; 32], &[0x43; 32]).unwrap();
+        let mut payload = Payload::new();
+        payload.push(b"ab");
+        payload.push(b"c");
+        let clear = payload.seal();
+        let (stream, arrival, call) = (StreamId(0x51), Timestamp(0x71), CallKey([0xca; 16]));
+        let digest = key.digest(&call.0, &clear.digest);
+        let in_clear = clear.digest;
+        let sealed = clear.encrypt(&key, [0xee; 12], stream, arrival, Some(call));
+        assert_eq!((sealed.digest, sealed.digest_in_clear), (digest, Some(in_clear)));
+        assert_eq!((sealed.data_len, sealed.records, sealed.payload_len), (3, 2, 3 + 8 + 16));
+        let header = Header {
+            kind: FrameKind::Records,
+            lsn: Lsn(1),
+            group: 2,
+            group_len: 3,
+            group_offset: 4,
+            stream,
+            first: Position(5),
+            records: sealed.records,
+            arrival,
+            payload_len: sealed.payload_len,
+            data_len: sealed.data_len,
+            payload_crc: sealed.crc,
+            call: call.0,
+            digest: sealed.digest,
+            encrypted: sealed.encrypted,
+        };
+        let mut frame = sealed.bytes.clone();
+        header.encode(&mut frame, 9);
+        assert_eq!(frame.len() as u64, header.frame_len());
+        assert_eq!(frame[108..112], [0x12, 0x11, 0, 0]);
+        assert_eq!(frame[112..124], [0xee; 12]);
+        assert_eq!(frame[124..128], [0; 4]);
+        assert_eq!(Header::decode(&frame[..HEADER_LEN], 9).as_ref(), Some(&header));
+        assert!(header.covers(&frame[HEADER_LEN..]), "the check sum is of what is in the file");
+
+        // What is authenticated, written out: magic, key id, stream, arrival, records, bytes of data, call, digest.
+        let mut facts = b"HFR1\x12\x11\0\0\x51\0\0\0\0\0\0\0\x71\0\0\0\0\0\0\0\x02\0\0\0\x03\0\0\0".to_vec();
+        facts.extend_from_slice(&[0xca; 16]);
+        facts.extend_from_slice(&digest);
+        let cipher = ring::aead::UnboundKey::new(&ring::aead::AES_256_GCM, &[0x42; 32]).unwrap();
+        let mut expected = b"abc\x02\0\0\0\x01\0\0\0".to_vec();
+        ring::aead::LessSafeKey::new(cipher)
+            .seal_in_place_append_tag(
+                ring::aead::Nonce::assume_unique_for_key([0xee; 12]),
+                ring::aead::Aad::from(facts),
+                &mut expected,
+            )
+            .unwrap();
+        expected.resize(expected.len().next_multiple_of(ALIGN), 0);
+        assert_eq!(frame[HEADER_LEN..], expected);
+        assert!(header.decrypt(&key, [0xee; 12], &mut frame[HEADER_LEN..]));
+        assert_eq!(&frame[HEADER_LEN..][..header.plain_len()], b"abc\x02\0\0\0\x01\0\0\0");
+    }
+
+    #[test]
+    fn an_encrypted_payload_of_an_unnamed_call_has_no_digest() {
+        let key = DataKey::new(DataKeyId(1), &[1; 32], &[2; 32]).unwrap();
+        let sealed = Payload::new().seal().encrypt(&key, [0; 12], StreamId(1), Timestamp(1), None);
+        assert_eq!(sealed.digest, [0; 16]);
     }
 }

@@ -30,10 +30,30 @@ pub(crate) struct AppendRequest {
     pub(crate) stream: StreamId,
     pub(crate) payload: SealedPayload,
     pub(crate) arrival: Timestamp,
-    pub(crate) call: Option<(CallKey, CallId)>,
+    pub(crate) call: Option<NamedCall>,
     pub(crate) answer: AppendAnswer,
     /// Bytes in the queue; given back when the request is answered.
     pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// How a call is named, and under which names it may be stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NamedCall {
+    pub(crate) key: CallKey,
+    pub(crate) id: CallId,
+    /// Of an encrypted call: as an earlier attempt was stored in clear, before encryption was started.
+    pub(crate) id_in_clear: Option<CallId>,
+}
+
+impl NamedCall {
+    pub(crate) fn of(key: CallKey, stream: StreamId, payload: &SealedPayload) -> Self {
+        let id_of = |digest: [u8; 16]| CallId::of(key, &digest, stream);
+        Self { key, id: id_of(payload.digest), id_in_clear: payload.digest_in_clear.map(id_of) }
+    }
+
+    fn ids(self) -> impl Iterator<Item = CallId> {
+        [Some(self.id), self.id_in_clear].into_iter().flatten()
+    }
 }
 
 impl AppendRequest {
@@ -91,9 +111,8 @@ impl Group {
     /// Gives an append its positions, or those of its first attempt, or refuses it at once.
     pub(crate) fn add(&mut self, append: AppendRequest, streams: &Streams, calls: &Calls, now: Timestamp) {
         let AppendRequest { stream, payload, arrival, call, answer, permit } = append;
-        let id = call.map(|(_, id)| id);
-        let in_group = id.and_then(|id| self.named.get(&id).copied());
-        let stored = id.and_then(|id| calls.get(&id, now));
+        let in_group = call.and_then(|call| call.ids().find_map(|id| self.named.get(&id).copied()));
+        let stored = call.and_then(|call| call.ids().find_map(|id| calls.get(&id, now)));
         let is_new = in_group.is_none() && stored.is_none();
         let (next, is_closed) = *self.nexts.entry(stream).or_insert_with(|| {
             streams.point(stream).map_or((Position::FIRST, false), |point| (point.next, point.closed))
@@ -104,8 +123,9 @@ impl Group {
         }
         let (first, records) =
             in_group.or(stored).map_or((next, payload.records), |known| (known.first, known.records));
-        let known = id.map(|id| KnownCall { id, first, records, seen: now });
-        let key = call.map(|(key, _)| key);
+        let known = call.map(|call| KnownCall { id: call.id, first, records, seen: now });
+        let key = call.map(|call| call.key);
+        let encrypted = payload.encrypted.is_some();
         if is_new && records > 0 {
             self.nexts.insert(stream, (first.plus(u64::from(records)), false));
             let header = header(FrameKind::Records, stream, first, arrival, records, &payload, key);
@@ -119,7 +139,7 @@ impl Group {
         self.waiting.push(Waiting {
             stream,
             answer,
-            appended: Appended { first, records, duplicate: !is_new },
+            appended: Appended { first, records, duplicate: !is_new, encrypted },
             extent: None,
             call: known.filter(|_| in_group.is_none() && records > 0),
             was_stored: stored.is_some(),
@@ -184,5 +204,6 @@ fn header(
         payload_crc: if has_payload { payload.crc } else { crc32fast::hash(&[]) },
         call: call.map_or([0; 16], |call| call.0),
         digest: payload.digest,
+        encrypted: payload.encrypted.filter(|_| has_payload),
     }
 }

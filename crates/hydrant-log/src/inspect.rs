@@ -1,8 +1,13 @@
 //! Looking into a log offline: what is in it, and whether every byte of it checks.
 
-use std::{collections::BTreeMap, io, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+    sync::Arc,
+};
 
-use hydrant_types::{LogId, MetastoreId, Position, StreamId, Timestamp};
+use hydrant_types::{DataKeyId, LogId, MetastoreId, Position, StreamId, Timestamp};
 use serde::Serialize;
 
 use crate::{
@@ -29,6 +34,8 @@ pub struct Report {
     pub segments: Vec<SegmentReport>,
     /// Bytes after the last valid commit group, which no answer depended on.
     pub torn_bytes: u64,
+    /// Frames with live records that are encrypted: their check sums were checked, their contents were not. Counted by [`verify`].
+    pub encrypted_frames: u64,
     /// What does not check; empty for a sound log. Complete after [`verify`].
     pub damage: Vec<Damage>,
 }
@@ -44,6 +51,8 @@ pub struct StreamReport {
     pub next: Position,
     /// Whether it takes no more.
     pub closed: bool,
+    /// The data keys that its live records need; found by [`verify`].
+    pub data_keys: BTreeSet<DataKeyId>,
 }
 
 /// A segment file.
@@ -113,6 +122,10 @@ pub(crate) fn verify_on(disk: &Arc<dyn Disk>, dir: &Path) -> io::Result<Report> 
         live.take(&tail.segment, &tail.scan.frames, summary, &mut report.damage);
     }
     live.check_ends(&report.streams, dir, &mut report.damage);
+    report.encrypted_frames = live.encrypted_frames;
+    for (stream, keys) in live.data_keys {
+        report.streams.entry(stream).and_modify(|report| report.data_keys = keys);
+    }
     Ok(report)
 }
 
@@ -155,13 +168,15 @@ fn look(disk: &Arc<dyn Disk>, dir: &Path) -> io::Result<(Report, Found)> {
         streams,
         segments,
         torn_bytes: found.tail.as_ref().map_or(0, |tail| tail.scan.torn_bytes),
+        encrypted_frames: 0,
     };
     Ok((report, found))
 }
 
 impl From<&StreamPoint> for StreamReport {
     fn from(point: &StreamPoint) -> Self {
-        Self { trimmed: point.trimmed, sealed: point.sealed, next: point.next, closed: point.closed }
+        let StreamPoint { trimmed, sealed, next, closed, .. } = *point;
+        Self { trimmed, sealed, next, closed, data_keys: BTreeSet::new() }
     }
 }
 
@@ -190,12 +205,14 @@ fn damage(segment: &Segment, offset: u64, reason: impl Into<String>) -> Damage {
 struct Coverage {
     trimmed: BTreeMap<StreamId, Position>,
     next: BTreeMap<StreamId, Position>,
+    encrypted_frames: u64,
+    data_keys: BTreeMap<StreamId, BTreeSet<DataKeyId>>,
 }
 
 impl Coverage {
     fn new(streams: &BTreeMap<StreamId, StreamReport>) -> Self {
         let trimmed: BTreeMap<_, _> = streams.iter().map(|(id, stream)| (*id, stream.trimmed)).collect();
-        Self { next: trimmed.clone(), trimmed }
+        Self { next: trimmed.clone(), trimmed, encrypted_frames: 0, data_keys: BTreeMap::new() }
     }
 
     fn take(
@@ -213,6 +230,10 @@ impl Coverage {
             {
                 let next = self.next.entry(header.stream).or_insert(trimmed);
                 summary.frames += 1;
+                if let Some(encrypted) = header.encrypted {
+                    self.encrypted_frames += 1;
+                    self.data_keys.entry(header.stream).or_default().insert(encrypted.key);
+                }
                 if header.first > *next {
                     let reason = format!(
                         "stream {}: records {next} to {} before the next frame are missing",

@@ -10,6 +10,9 @@
 //!                    read ◀── extents per stream ◀──┘      trim ─▶ checkpoint ─▶ recycle segments
 //! ```
 //!
+//! Records of a call that comes with a [`DataKey`] are encrypted where they are sealed, on the caller's side; the writer, a start and
+//! `verify` need no key.
+//!
 //! What was rejected: a file per stream (a sync each), an embedded key-value store (writes everything twice and compacts what is only ever
 //! trimmed). `docs/log-format.md` has the bytes and the crash cases.
 
@@ -17,11 +20,15 @@ mod calls;
 mod checkpoint;
 pub mod chunk;
 pub mod disk;
+mod encryption;
 pub mod error;
 mod fields;
 mod file_log;
 mod footer;
 pub mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 pub mod inspect;
 mod metrics;
@@ -39,6 +46,7 @@ mod tests;
 mod writer;
 
 pub use chunk::{Chunk, FramePart};
+pub use encryption::{DataKey, DataKeys};
 pub use file_log::{Deps, FileLog, Settings};
 pub use frame::Payload;
 pub use record_log::{Append, Appended, CallKey, RecordLog, StreamTail};

@@ -2,13 +2,13 @@
 
 use std::io;
 
-use hydrant_types::{Lsn, Position, StreamId};
+use hydrant_types::{DataKeyId, Lsn, Position, StreamId};
 
 use crate::{
     Chunk, FramePart,
     disk::DiskFile,
     error,
-    frame::{ALIGN, FrameKind, HEADER_LEN, Header},
+    frame::{ALIGN, Encrypted, FrameKind, HEADER_LEN, Header},
     segment::{Extent, Segment},
     store::Shared,
     streams::Part,
@@ -87,7 +87,7 @@ impl Reader {
                     block: Vec::new(),
                     block_start: extent.from_offset,
                 };
-                if !self.read_extent(place)? {
+                if !self.read_extent(shared, place)? {
                     return Ok(());
                 }
             }
@@ -97,7 +97,7 @@ impl Reader {
 
     /// Reads the stream's frames in an extent; `false` when enough was read. Frames that do not hold are looked past: if they were another
     /// stream's, ours are complete without them.
-    fn read_extent(&mut self, mut place: Place<'_>) -> Result<bool, error::Read> {
+    fn read_extent(&mut self, shared: &Shared, mut place: Place<'_>) -> Result<bool, error::Read> {
         let mut offset = place.extent.from_offset;
         let mut damaged_at = None;
         while self.next < place.extent.next {
@@ -122,7 +122,7 @@ impl Reader {
                     let lsns = (place.extent.first_lsn, Lsn(header.lsn.0.saturating_sub(1)));
                     return Err(self.damaged(&place, damaged_at.unwrap_or(offset), lsns, reason));
                 }
-                if !self.take_frame(&mut place, &header, offset)? {
+                if !self.take_frame(shared, &mut place, &header, offset)? {
                     return Ok(false);
                 }
             }
@@ -133,6 +133,7 @@ impl Reader {
 
     fn take_frame(
         &mut self,
+        shared: &Shared,
         place: &mut Place<'_>,
         header: &Header,
         offset: u64,
@@ -140,10 +141,20 @@ impl Reader {
         if !self.chunk.frames.is_empty() && u64::from(header.data_len) > self.left {
             return Ok(false);
         }
-        let payload = place.payload_of(header, offset)?;
+        let mut payload = place.payload_of(header, offset)?;
         if !header.covers(&payload) {
             let lsns = (header.lsn, header.lsn);
             return Err(self.damaged(place, offset, lsns, "the payload's check sum does not hold"));
+        }
+        if let Some(Encrypted { key: id, nonce }) = header.encrypted {
+            let keys = shared.keys.read().clone();
+            let key = keys.and_then(|keys| keys.find(self.stream, id));
+            let key = key.ok_or_else(|| self.key_missing(place, id, offset))?;
+            if !header.decrypt(&key, nonce, &mut payload) {
+                let lsns = (header.lsn, header.lsn);
+                let reason = format!("the payload is not what data key {} sealed", id.0);
+                return Err(self.damaged(place, offset, lsns, &reason));
+            }
         }
         let part = part_from(header, payload, self.next);
         self.next = header.next();
@@ -161,6 +172,10 @@ impl Reader {
             last: lsns.1,
             reason: format!("{reason}; wanted from position {} on", self.next),
         }
+    }
+
+    fn key_missing(&self, place: &Place<'_>, key: DataKeyId, offset: u64) -> error::Read {
+        error::Read::KeyMissing { stream: self.stream, key, path: place.segment.path.clone(), offset }
     }
 
     fn missing(&self, reason: &str) -> error::Read {
@@ -182,31 +197,32 @@ impl Place<'_> {
             || offset + HEADER_LEN as u64 > self.block_start + self.block.len() as u64
         {
             let len = (self.extent.to_offset - offset).min(READ_BLOCK as u64) as usize;
-            self.block.resize(len, 0);
+            self.block.clear();
             self.block_start = offset;
-            self.file.read_at(&mut self.block, offset).map_err(|source| self.io(source))?;
+            let file = self.file;
+            file.read_more(&mut self.block, len, offset).map_err(|source| self.io(source))?;
         }
         let at = (offset - self.block_start) as usize;
         let header = Header::decode(&self.block[at..at + HEADER_LEN], self.segment.header.seed);
         Ok(header.filter(|header| offset + header.frame_len() <= self.extent.to_offset))
     }
 
-    /// What follows the header, from the block where it is all there.
+    /// What follows the header: what the block has of it, and the rest from the file.
     fn payload_of(&self, header: &Header, offset: u64) -> Result<Vec<u8>, error::Read> {
         let at = (offset - self.block_start) as usize + HEADER_LEN;
-        if let Some(payload) = self.block.get(at..at + header.padded_len()) {
-            return Ok(payload.to_vec());
-        }
-        let mut payload = vec![0; header.padded_len()];
-        self.file.read_at(&mut payload, offset + HEADER_LEN as u64).map_err(|source| self.io(source))?;
+        let read = &self.block[at..self.block.len().min(at + header.padded_len())];
+        let mut payload = Vec::with_capacity(header.padded_len());
+        payload.extend_from_slice(read);
+        let (left, from) = (header.padded_len() - read.len(), self.block_start + (at + read.len()) as u64);
+        self.file.read_more(&mut payload, left, from).map_err(|source| self.io(source))?;
         Ok(payload)
     }
 }
 
 /// The records of a frame from position `from` on.
 fn part_from(header: &Header, payload: Vec<u8>, from: Position) -> FramePart {
-    let (data_len, payload_len) = (header.data_len as usize, header.payload_len as usize);
-    let lengths: Vec<u32> = payload[data_len..payload_len]
+    let data_len = header.data_len as usize;
+    let lengths: Vec<u32> = payload[data_len..header.plain_len()]
         .chunks_exact(4)
         .map(|bytes| u32::from_le_bytes(bytes.try_into().expect("four bytes")))
         .collect();

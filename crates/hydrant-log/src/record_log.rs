@@ -1,10 +1,12 @@
 //! The log as the rest of Hydrant sees it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use hydrant_types::{LogId, Position, StreamId, Timestamp};
 use sha2::{Digest, Sha256};
 
-use crate::{chunk::Chunk, error, frame::Payload};
+use crate::{chunk::Chunk, encryption::DataKey, error, frame::Payload};
 
 /// What one call adds to the log for one stream. Stored whole or not at all (design decision D13).
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub struct Append {
     pub arrival: Timestamp,
     /// Names the producer's call, when the producer named it (design decision D4).
     pub call: Option<CallKey>,
+    /// What the records are encrypted with, before anything of them is written; `None` stores them in clear.
+    pub key: Option<Arc<DataKey>>,
 }
 
 /// Names one call of one producer, so that its retry is recognised: a hash over caller (access key or anonymous),
@@ -42,6 +46,8 @@ pub struct Appended {
     pub records: u32,
     /// Whether they were there already, from an earlier attempt of the same call.
     pub duplicate: bool,
+    /// Whether this call came with a data key. Records of an earlier attempt may be stored as things were then.
+    pub encrypted: bool,
 }
 
 /// Where a stream is in the log.
@@ -68,7 +74,9 @@ pub trait RecordLog: Send + Sync + 'static {
     ///
     /// With a [`CallKey`], the same call with the same payload is stored once: a later attempt gets the first one's positions,
     /// also while the first is still under way, also after a restart, for 5 minutes after the last attempt seen (within a
-    /// memory budget).
+    /// memory budget). Also across a change of the data key, where both have the same digest key, and across the start of encryption. An
+    /// attempt without a key does not recognise one that was stored with a key: across the stop of encryption, and across a change of
+    /// the digest key, a call may be stored twice.
     ///
     /// # Errors
     /// [`error::Append`]; then nothing of the call is stored, except with `OutcomeUnknown` (the log is ending).
@@ -83,7 +91,8 @@ pub trait RecordLog: Send + Sync + 'static {
     /// Blocks on the disk: not for async workers.
     ///
     /// # Errors
-    /// [`error::Read`]: `Trimmed` where `from` is before the oldest kept position, `Damaged` with file, offset and LSNs.
+    /// [`error::Read`]: `Trimmed` where `from` is before the oldest kept position, `Damaged` with file, offset and LSNs, `KeyMissing` where the
+    /// next records are encrypted with a data key that is not to be had now: asked again once it is, the read goes on.
     fn read(&self, stream: StreamId, from: Position, bytes_max: usize) -> Result<Chunk, error::Read>;
 
     /// Where `stream` is; `None` where the log has never seen it or forgot it.

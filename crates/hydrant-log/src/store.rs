@@ -11,11 +11,12 @@ use std::{
 };
 
 use hydrant_types::{Entropy, Lsn, Position, Timestamp};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tracing::{error, warn};
 
 use crate::{
+    DataKeys,
     calls::{self, Calls, REMEMBERED_MS, is_young},
     checkpoint::Checkpoint,
     disk::{Disk, DiskFile, is_full},
@@ -24,8 +25,12 @@ use crate::{
     streams::{Part, Source, Streams},
 };
 
-/// Free files kept beyond what is in use, so that the next segment need not be made while callers wait.
-const SPARE_FILES: usize = 2;
+/// Free files kept beyond what is in use, so that the next segment need not be made while callers wait: making one costs as much as filling it
+/// does. A GiB of them, so that a log that grows and shrinks with its deliveries does not make and remove the same files over and over.
+const SPARE_FILES_MAX: u64 = 16;
+/// A small log keeps fewer: what is spare is not in use.
+const SPARE_SHARE: u64 = 8;
+const SPARE_FILES_MIN: u64 = 2;
 
 /// What the writer and everybody else share.
 pub(crate) struct Shared {
@@ -34,12 +39,21 @@ pub(crate) struct Shared {
     pub(crate) changed: Notify,
     /// Something was trimmed, sealed or forgotten that the checkpoint does not have yet.
     pub(crate) dirty: AtomicBool,
+    /// Given once the streams are known, which is after the log is open.
+    pub(crate) keys: RwLock<Option<Arc<dyn DataKeys>>>,
 }
 
 pub(crate) struct Limits {
     pub(crate) segment_len: u64,
     pub(crate) bytes_max: u64,
     pub(crate) free_min: u64,
+}
+
+impl Limits {
+    fn spare_files(&self) -> usize {
+        let share = self.bytes_max / SPARE_SHARE / self.segment_len;
+        share.clamp(SPARE_FILES_MIN, SPARE_FILES_MAX) as usize
+    }
 }
 
 pub(crate) struct Store {
@@ -75,11 +89,17 @@ impl Store {
         if self.held_bytes() + segment_len > bytes_max {
             return Err(format!("log.bytes_max ({bytes_max} bytes) is reached"));
         }
-        if let Some(path) = self.free.pop() {
+        if self.free.len() > 1
+            && let Some(path) = self.free.pop()
+        {
             return Ok(path);
         }
         let free =
             self.disk.free_bytes(&self.dir).map_err(|e| format!("ask the disk for its free space: {e}"))?;
+        // The last one stays for the start after a crash, which copies the tail, unless there would be room for that anyhow.
+        if let Some(path) = self.free.pop_if(|_| free >= segment_len) {
+            return Ok(path);
+        }
         if free < free_min + segment_len {
             return Err(format!(
                 "a new segment needs {segment_len} bytes beyond log.free_min ({free_min}), and {free} are free on its disk"
@@ -209,8 +229,8 @@ impl Store {
     /// Makes a file free, or removes it where there are enough or it cannot be used again. The directory is not synced.
     pub(crate) fn retire(&mut self, path: &Path, len: u64) -> io::Result<()> {
         let room = self.limits.bytes_max.saturating_sub(self.held_bytes());
-        let is_wanted =
-            self.free.len() < SPARE_FILES && (self.free.len() as u64 + 1) * self.limits.segment_len <= room;
+        let is_wanted = self.free.len() < self.limits.spare_files()
+            && (self.free.len() as u64 + 1) * self.limits.segment_len <= room;
         // Writing into a hole would ask the disk for room, which it may not have by then.
         if !is_wanted || len != self.limits.segment_len || self.disk.open(path)?.allocated()? < len {
             return self.disk.remove(path);
@@ -226,7 +246,7 @@ impl Store {
         for path in found {
             let file = self.disk.open(&path)?;
             let len = self.limits.segment_len;
-            if self.free.len() < SPARE_FILES && file.len()? == len && file.allocated()? >= len {
+            if self.free.len() < self.limits.spare_files() && file.len()? == len && file.allocated()? >= len {
                 self.free.push(path);
             } else {
                 self.disk.remove(&path)?;
@@ -258,12 +278,13 @@ impl Store {
         }
     }
 
-    fn drop_call_files(&mut self, now: Timestamp) -> io::Result<()> {
-        let (young, old) =
-            std::mem::take(&mut self.call_files).into_iter().partition(|(_, newest)| is_young(*newest, now));
-        self.call_files = young;
-        let old: Vec<(PathBuf, Timestamp)> = old;
-        old.iter().try_for_each(|(path, _)| self.disk.remove(path))
+    /// Removes the calls that nobody may ask for any more.
+    pub(crate) fn drop_call_files(&mut self, now: Timestamp) -> io::Result<()> {
+        while let Some(at) = self.call_files.iter().position(|(_, newest)| !is_young(*newest, now)) {
+            self.disk.remove(&self.call_files[at].0)?;
+            self.call_files.swap_remove(at);
+        }
+        Ok(())
     }
 
     /// Gives back the space between what few records still need in old segments.

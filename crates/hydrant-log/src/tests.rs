@@ -1,6 +1,7 @@
 //! The log on a simulated disk, and where it matters on a real one.
 
 mod damage;
+mod encryption;
 mod faults;
 mod limits;
 mod model;
@@ -9,6 +10,7 @@ mod restarts;
 mod retries;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -17,14 +19,14 @@ use std::{
     time::Duration,
 };
 
-use hydrant_types::{Clock, Entropy, Position, StreamId, Timestamp};
+use hydrant_types::{Clock, DataKeyId, Entropy, Position, StreamId, Timestamp};
 use parking_lot::Mutex;
 use prometheus::Registry;
 use uuid::Uuid;
 
 use crate::{
-    Append, Appended, CallKey, Deps, FileLog, Payload, RecordLog, Settings, disk::Disk, error,
-    segment::seq_of, testing::SimDisk,
+    Append, Appended, CallKey, DataKey, DataKeys, Deps, FileLog, Payload, RecordLog, Settings, disk::Disk,
+    error, segment::seq_of, testing::SimDisk,
 };
 
 pub(crate) const STREAM: StreamId = StreamId(7);
@@ -64,12 +66,76 @@ impl Entropy for TestEntropy {
     }
 }
 
+/// Data keys of all streams: which one each encrypts with, and which are not to be had.
+#[derive(Default)]
+pub(crate) struct TestKeys(Mutex<KeyState>);
+
+#[derive(Default)]
+struct KeyState {
+    /// The last key of each stream, and whether it encrypts now.
+    last: BTreeMap<StreamId, (u32, bool)>,
+    away: BTreeSet<DataKeyId>,
+    /// Every key is another one than it should be.
+    wrong: bool,
+}
+
+impl TestKeys {
+    /// The stream encrypts with a new key from now on.
+    pub(crate) fn rotate(&self, stream: StreamId) {
+        let mut state = self.0.lock();
+        let (id, encrypts) = state.last.entry(stream).or_default();
+        (*id, *encrypts) = (*id + 1, true);
+    }
+
+    /// The stream stores in clear from now on.
+    pub(crate) fn stop(&self, stream: StreamId) {
+        self.0.lock().last.entry(stream).or_default().1 = false;
+    }
+
+    pub(crate) fn set_away(&self, id: u32, is_away: bool) {
+        let away = &mut self.0.lock().away;
+        if is_away {
+            away.insert(DataKeyId(id))
+        } else {
+            away.remove(&DataKeyId(id))
+        };
+    }
+
+    pub(crate) fn set_wrong(&self, is_wrong: bool) {
+        self.0.lock().wrong = is_wrong;
+    }
+
+    /// What the stream encrypts with.
+    pub(crate) fn current(&self, stream: StreamId) -> Option<Arc<DataKey>> {
+        let last = self.0.lock().last.get(&stream).copied();
+        last.filter(|(_, encrypts)| *encrypts).map(|(id, _)| data_key(stream, id, 0))
+    }
+}
+
+impl DataKeys for TestKeys {
+    fn find(&self, stream: StreamId, id: DataKeyId) -> Option<Arc<DataKey>> {
+        let state = self.0.lock();
+        (!state.away.contains(&id)).then(|| data_key(stream, id.0, u8::from(state.wrong)))
+    }
+}
+
+/// The key `id` of a stream; all of a stream have the same digest key.
+pub(crate) fn data_key(stream: StreamId, id: u32, variant: u8) -> Arc<DataKey> {
+    let mut key = [variant; 32];
+    key[8..12].copy_from_slice(&id.to_le_bytes());
+    key[16..24].copy_from_slice(&stream.0.to_le_bytes());
+    let mut digest_key = [0x5a; 32];
+    digest_key[..8].copy_from_slice(&stream.0.to_le_bytes());
+    Arc::new(DataKey::new(DataKeyId(id), &key, &digest_key).expect("ids are counted from 1"))
+}
+
 /// A simulated disk, and how a log on it is opened.
 pub(crate) struct Rig {
     pub(crate) disk: SimDisk,
     pub(crate) clock: TestClock,
     pub(crate) settings: Settings,
     pub(crate) failures: Arc<Mutex<Vec<String>>>,
+    pub(crate) keys: Arc<TestKeys>,
     entropy: Arc<TestEntropy>,
 }
 
@@ -81,6 +147,7 @@ impl Rig {
             clock: TestClock::new(),
             settings,
             failures: Arc::default(),
+            keys: Arc::default(),
             entropy: Arc::new(TestEntropy(Mutex::new(fastrand::Rng::with_seed(seed)))),
         }
     }
@@ -103,7 +170,9 @@ impl Rig {
             entropy: self.entropy.clone(),
             fatal: Arc::new(fatal),
         };
-        FileLog::open(self.settings.clone(), deps, registry)
+        let log = FileLog::open(self.settings.clone(), deps, registry)?;
+        log.set_data_keys(self.keys.clone());
+        Ok(log)
     }
 
     pub(crate) fn open(&self) -> Arc<FileLog> {
@@ -170,7 +239,13 @@ pub(crate) fn payload(records: &[impl AsRef<[u8]>]) -> Payload {
 
 pub(crate) fn call(rig: &Rig, stream: StreamId, key: Option<&str>, records: &[impl AsRef<[u8]>]) -> Append {
     let call = key.map(|key| CallKey::of(key.as_bytes()));
-    Append { stream, payload: payload(records), arrival: rig.clock.now(), call }
+    Append {
+        stream,
+        payload: payload(records),
+        arrival: rig.clock.now(),
+        call,
+        key: rig.keys.current(stream),
+    }
 }
 
 /// Appends records without a call key.

@@ -84,6 +84,12 @@ impl Writer {
                 },
             };
             let mut stop = false;
+            if first.is_none()
+                && let Err(failure) = self.store.drop_call_files(self.clock.now())
+            {
+                // The next look tries again.
+                warn!(%failure, "calls that nobody may ask for any more are not removed");
+            }
             if let Some(first) = first {
                 let gathered = self.gather(first, requests);
                 (held, stop) = (gathered.held, gathered.stop);

@@ -46,6 +46,7 @@ fn outcome(rig: &Rig, disk: SimDisk, expected: &[(StreamId, Vec<Vec<u8>>)]) -> (
         failures: Arc::default(),
         clock: rig.clock.clone(),
         settings: rig.settings.clone(),
+        keys: rig.keys.clone(),
         entropy: rig.entropy.clone(),
     };
     let log = match rig.try_open() {
@@ -112,13 +113,24 @@ fn a_log_that_is_cut_at_any_byte_has_whole_calls_and_nothing_after_the_cut() {
 
 #[test]
 fn every_flipped_bit_of_an_unsealed_log_is_detected_or_in_the_last_group_and_counted() {
-    let mut rig = Rig::new(3);
+    flip_every_bit_of_an_unsealed_log(Rig::new(3), 48);
+}
+
+#[test]
+fn every_flipped_bit_of_an_encrypted_unsealed_log_is_detected_or_in_the_last_group_and_counted() {
+    let rig = Rig::new(3);
+    rig.keys.rotate(STREAM);
+    rig.keys.rotate(OTHER);
+    flip_every_bit_of_an_unsealed_log(rig, 48 + 16);
+}
+
+fn flip_every_bit_of_an_unsealed_log(mut rig: Rig, last_payload_len: u64) {
     let log = rig.open();
     let expected = small_log(&rig, &log);
     rig.disk = rig.disk.kill();
     let path = rig.segments()[0].clone();
     let end = inspect_on(&rig.as_disk(), Path::new(DIR)).unwrap().segments[0].bytes + FRAMES_START;
-    let last_group = end - (128 + 48);
+    let last_group = end - (128 + last_payload_len);
     for byte in (0..64).chain(FRAMES_START..end) {
         for bit in 0..8 {
             let disk = rig.disk.fork();
@@ -149,7 +161,17 @@ fn every_flipped_bit_of_an_unsealed_log_is_detected_or_in_the_last_group_and_cou
 
 #[test]
 fn every_flipped_bit_of_a_sealed_log_is_found_by_verify_and_never_gives_other_records() {
-    let mut rig = Rig::new(4);
+    flip_bits_of_a_sealed_log(Rig::new(4));
+}
+
+#[test]
+fn every_flipped_bit_of_a_sealed_log_that_is_partly_encrypted_is_found_by_verify_without_a_key() {
+    let rig = Rig::new(4);
+    rig.keys.rotate(STREAM);
+    flip_bits_of_a_sealed_log(rig);
+}
+
+fn flip_bits_of_a_sealed_log(mut rig: Rig) {
     rig.settings.segment_len = FRAMES_START + 1500;
     let log = rig.open();
     let expected = small_log(&rig, &log);

@@ -67,6 +67,32 @@ fn at_free_min_calls_are_refused_and_puts_go_on_as_space_frees() {
 }
 
 #[test]
+fn the_last_spare_segment_stays_for_a_start_after_a_crash_where_the_disk_has_no_room_for_another() {
+    let mut rig = Rig::new(12);
+    let log = rig.open();
+    fill_segments(&rig, &log, 4);
+    log.trim(STREAM, log.tail(STREAM).unwrap().next);
+    eventually("segments are spare", || rig.names("free-").len() >= 2);
+    rig.disk.set_capacity(rig.disk.used());
+    let (stored, reason) = fill(&rig, &log, STREAM);
+    assert!(stored > 0 && reason.contains("log.free_min"), "{stored}: {reason}");
+    assert_eq!(rig.names("free-").len(), 1);
+    let kept = read_all(&log, STREAM).len();
+    let log = rig.kill();
+    assert_eq!(read_all(&log, STREAM).len(), kept, "the start took it");
+    assert!(rig.failures.lock().is_empty());
+}
+
+fn fill_segments(rig: &Rig, log: &FileLog, count: usize) {
+    for n in 0.. {
+        if rig.segments().len() >= count {
+            return;
+        }
+        put(rig, log, STREAM, &[record(n, 3000)]);
+    }
+}
+
+#[test]
 fn a_disk_that_fills_while_a_segment_is_made_refuses_calls_and_ends_nothing() {
     let rig = Rig::new(4);
     rig.disk.set_capacity(90_000);

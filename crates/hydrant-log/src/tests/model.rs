@@ -6,9 +6,13 @@
 //! 3. positions are dense, and a position that was ever visible keeps its content;
 //! 4. a retry within five minutes of the last attempt gets the first answer, also over restarts;
 //! 5. trims and closes hold; what a crash may take back of a trim is still readable;
-//! 6. a log with everything trimmed takes records again.
+//! 6. what was only ever put while its stream was encrypted is nowhere on the disk in clear;
+//! 7. a log with everything trimmed takes records again.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures_util::future::join_all;
 use hydrant_types::{Clock, Position, StreamId};
@@ -27,6 +31,8 @@ enum Step {
     Trim(u64, u8),
     Seal(u64, u8),
     Forget(u64),
+    /// Encrypts with a new data key from now on, or not at all.
+    Encrypt(u64, bool),
     Check,
     Wait(u64),
     Reopen,
@@ -48,6 +54,8 @@ struct Made {
     stream: StreamId,
     key: Option<String>,
     records: Vec<Vec<u8>>,
+    /// Whether this attempt is encrypted.
+    encrypted: bool,
 }
 
 impl std::fmt::Debug for Made {
@@ -84,7 +92,10 @@ struct Model {
     log: Arc<FileLog>,
     streams: BTreeMap<StreamId, Stream>,
     named: Vec<Made>,
-    known: BTreeMap<(StreamId, String), Known>,
+    /// By stream, name, and whether the attempt that it answers is encrypted.
+    known: BTreeMap<(StreamId, String, bool), Known>,
+    /// What every record begins with that was never put in clear.
+    secrets: BTreeSet<Vec<u8>>,
     calls_made: u64,
     /// How the process ends when it dies by itself.
     next_is_power_cut: bool,
@@ -101,6 +112,7 @@ impl Model {
             streams: BTreeMap::new(),
             named: Vec::new(),
             known: BTreeMap::new(),
+            secrets: BTreeSet::new(),
             calls_made: 0,
             next_is_power_cut: false,
         }
@@ -141,6 +153,8 @@ impl Model {
                         && stream.trimmed == stream.records.len() as u64;
                 }
             }
+            Step::Encrypt(stream, true) => self.rig.keys.rotate(StreamId(stream)),
+            Step::Encrypt(stream, false) => self.rig.keys.stop(StreamId(stream)),
             Step::Check => self.check(),
             Step::Wait(millis) => self.rig.clock.advance(millis),
             Step::Reopen => {
@@ -174,7 +188,9 @@ impl Model {
             stream: StreamId(call.stream),
             key: call.named.then(|| format!("call {n}")),
             records: records.collect(),
+            encrypted: false,
         };
+        self.secrets.extend(made.records.iter().map(|record| secret_of(record)));
         if call.named {
             self.named.push(made.clone());
         }
@@ -184,6 +200,12 @@ impl Model {
     fn put(&mut self, mut made: Vec<Made>) {
         // The id of a forgotten stream is not used again.
         made.retain(|made| !self.streams.get(&made.stream).is_some_and(|stream| stream.forgotten));
+        for made in &mut made {
+            made.encrypted = self.rig.keys.current(made.stream).is_some();
+            if !made.encrypted {
+                self.secrets.retain(|secret| !made.records.iter().any(|record| secret_of(record) == *secret));
+            }
+        }
         let now = self.rig.clock.now();
         let log = self.log.clone();
         let appends = made
@@ -196,28 +218,37 @@ impl Model {
         });
         let is_empty = self.streams.values().all(|stream| stream.trimmed == stream.records.len() as u64);
         for (made, answer) in answers {
-            let name = made.key.clone().map(|key| (made.stream, key));
-            let known = name.as_ref().and_then(|name| self.known.get(name).copied());
+            let name = made.key.clone().map(|key| (made.stream, key, made.encrypted));
+            // As it would be found: as an encrypted attempt stored it, then as one in clear did.
+            let may_be_found: Vec<Known> = [true, false]
+                .into_iter()
+                .filter(|encrypted| made.encrypted || !encrypted)
+                .filter_map(|encrypted| self.known.get(&(made.stream, made.key.clone()?, encrypted)).copied())
+                .collect();
+            let is_young = |known: &Known| now.0 - known.seen <= REMEMBERED_MS;
             let stream = self.streams.entry(made.stream).or_default();
             match answer {
-                Ok(Appended { first, records, duplicate }) => {
+                Ok(Appended { first, records, duplicate, encrypted }) => {
                     assert_eq!(records as usize, made.records.len(), "{made:?}");
-                    match known {
-                        Some(known) if now.0 - known.seen <= REMEMBERED_MS => {
-                            assert!(duplicate, "{made:?} {known:?}")
-                        }
-                        // Remembering longer loses nothing; that calls are forgotten at all has its own tests.
-                        Some(_) => {}
-                        None => assert!(!duplicate, "{made:?} was never stored"),
-                    }
+                    assert_eq!(encrypted, made.encrypted);
+                    // Remembering longer than that loses nothing; that calls are forgotten at all has its own tests.
+                    let must_be_found = may_be_found.iter().any(is_young);
+                    assert!(duplicate || !must_be_found, "{made:?} {may_be_found:?}");
+                    let mut known = None;
                     if duplicate {
-                        assert_eq!(first, known.unwrap().first, "{made:?}");
+                        // Of two, the first is what counts where it is surely remembered.
+                        let choices = match may_be_found.first() {
+                            Some(known) if is_young(known) => 1,
+                            _ => may_be_found.len(),
+                        };
+                        known = may_be_found[..choices].iter().find(|known| known.first == first);
+                        assert!(known.is_some(), "{made:?}: {first}, {may_be_found:?}");
                     } else {
                         assert!(!stream.closed, "stored in a closed stream: {made:?}");
                         assert_eq!(first.0, stream.records.len() as u64, "positions are dense: {made:?}");
                         stream.records.extend_from_slice(&made.records);
                     }
-                    let stored = known.filter(|_| duplicate).map_or(now.0, |known| known.stored);
+                    let stored = known.map_or(now.0, |known| known.stored);
                     let known = Known { first, stored, seen: now.0 };
                     self.known.extend(name.map(|name| (name, known)));
                 }
@@ -228,8 +259,7 @@ impl Model {
                 Err(error::Append::ShuttingDown) => assert!(self.rig.disk.is_dead()),
                 Err(error::Append::OutcomeUnknown) => {
                     assert!(self.rig.disk.is_dead());
-                    let is_retry = known.is_some_and(|known| now.0 - known.seen <= REMEMBERED_MS);
-                    if !is_retry {
+                    if !may_be_found.iter().any(is_young) {
                         stream.unknown.push(made.clone());
                     }
                 }
@@ -335,7 +365,7 @@ impl Model {
                     let now = self.rig.clock.now().0;
                     // A second attempt in the same group has the same content.
                     stream.unknown.retain(|other| other.key.as_ref() != Some(&key));
-                    self.known.insert((*id, key), Known { first, stored: now, seen: now });
+                    self.known.insert((*id, key, made.encrypted), Known { first, stored: now, seen: now });
                 }
             }
             stream.unknown.clear();
@@ -349,6 +379,12 @@ impl Model {
     fn check(&mut self) {
         if self.rig.disk.is_dead() {
             return;
+        }
+        for (path, content) in self.rig.disk.files() {
+            for secret in &self.secrets {
+                let found = memchr::memmem::find(&content, secret);
+                assert_eq!(found, None, "{} in {}", String::from_utf8_lossy(secret), path.display());
+            }
         }
         for (id, stream) in &self.streams {
             let tail = self.log.tail(*id);
@@ -380,6 +416,11 @@ impl Model {
     }
 }
 
+/// What a record begins with, up to its padding.
+fn secret_of(record: &[u8]) -> Vec<u8> {
+    record.split_inclusive(|byte| *byte == b'|').next().unwrap().to_vec()
+}
+
 fn call_strategy() -> impl Strategy<Value = Call> {
     let lengths = prop::collection::vec(prop_oneof![0usize..40, 0usize..900], 1..5);
     (1u64..5, any::<bool>(), lengths).prop_map(|(stream, named, lengths)| Call { stream, named, lengths })
@@ -393,6 +434,7 @@ fn step_strategy() -> impl Strategy<Value = Step> {
         6 => (1u64..5, prop_oneof![Just(255u8), any::<u8>()]).prop_map(|(stream, part)| Step::Trim(stream, part)),
         2 => (1u64..5, any::<u8>()).prop_map(|(stream, part)| Step::Seal(stream, part)),
         1 => (3u64..6).prop_map(Step::Forget),
+        3 => (1u64..5, prop::bool::weighted(0.7)).prop_map(|(stream, on)| Step::Encrypt(stream, on)),
         2 => Just(Step::Check),
         2 => prop_oneof![0..1000u64, Just(REMEMBERED_MS / 2), Just(REMEMBERED_MS + 1)].prop_map(Step::Wait),
         2 => Just(Step::Reopen),

@@ -16,7 +16,13 @@ fn settings(dir: &Path) -> Settings {
 }
 
 fn put_now(log: &FileLog, stream: StreamId, records: &[Vec<u8>]) -> Appended {
-    let append = Append { stream, payload: payload(records), arrival: SystemClock::new().now(), call: None };
+    let append = Append {
+        stream,
+        payload: payload(records),
+        arrival: SystemClock::new().now(),
+        call: None,
+        key: None,
+    };
     wait(log.append(append)).unwrap()
 }
 

@@ -128,3 +128,18 @@ fn a_retry_is_recognised_over_a_restart_though_its_records_were_delivered_and_th
     log.shutdown();
     assert_eq!(rig.names("calls-").len(), 0, "what nobody may ask for any more is removed");
 }
+
+#[test]
+fn calls_that_nobody_may_ask_for_any_more_are_removed_also_while_the_log_is_idle() {
+    let rig = Rig::new(8);
+    let log = rig.open();
+    put_call(&rig, &log, "one", &["a"]);
+    for n in 0..100 {
+        put(&rig, &log, OTHER, &[record(n, 1000)]);
+        log.trim(OTHER, Position(n + 1));
+        log.trim(STREAM, Position(1));
+    }
+    assert_eq!(rig.names("calls-").len(), 1);
+    rig.clock.advance(REMEMBERED_MS + 1);
+    eventually("they are removed", || rig.names("calls-").is_empty());
+}
