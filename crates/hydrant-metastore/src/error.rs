@@ -1,6 +1,6 @@
 //! What can fail.
 
-use hydrant_types::{BatchId, LoadId, LogId, Position, StreamId, StreamName};
+use hydrant_types::{BatchId, LoadId, LogId, Position, StreamId, StreamName, StreamVersion};
 
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
@@ -26,6 +26,19 @@ pub enum Error {
         /// The state it is in.
         found: String,
     },
+    /// The settings in force are of another version than the one the change starts from.
+    #[error("stream {id} is at version {found}, expected {expected}")]
+    VersionMoved {
+        /// Which.
+        id: StreamId,
+        /// The version it should have had.
+        expected: StreamVersion,
+        /// The version in force.
+        found: StreamVersion,
+    },
+    /// A stream cannot have that many tags.
+    #[error("a stream has at most {0} tags")]
+    TooManyTags(usize),
     /// A range does not begin where the stream's sealed range ends: it was cut from another past than the one recorded.
     #[error("batch {id} begins at {from}, but stream {stream} is sealed to {sealed_to} in record log {log}")]
     NotAdjacent {
@@ -151,6 +164,7 @@ impl Error {
             Self::Unavailable { .. } => Kind::Retry,
             Self::OutcomeUnknown { .. } => Kind::OutcomeUnknown,
             Self::StreamMoved { .. }
+            | Self::VersionMoved { .. }
             | Self::NotAdjacent { .. }
             | Self::BatchMoved { .. }
             | Self::LoadMoved { .. }
@@ -158,6 +172,7 @@ impl Error {
             Self::StreamExists(_)
             | Self::NoSuchStream(_)
             | Self::TooManyStreams(_)
+            | Self::TooManyTags(_)
             | Self::UnknownLog(_)
             | Self::NotMigrated
             | Self::SchemaNewer { .. }

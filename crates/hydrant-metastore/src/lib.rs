@@ -7,13 +7,14 @@
 //! Opened by [`open`]; every call ends within half a minute, whatever the database does. Whether a failure may have been a success is
 //! told in one place (`failure`).
 //!
-//! What a call leads to is decided by small pure functions (`sealing`, `uploading`, `load_change`, `attempt_runs`) on the rows that were
+//! What a call leads to is decided by small pure functions (`sealing`, `uploading`, `discarding`, `load_change`, `attempt_runs`) on the rows that were
 //! read in the transaction; both databases run the same statements (`sql`).
 
 #![allow(clippy::duplicate_mod, reason = "the statements of `sql` are compiled once for each database")]
 
 mod attempt_runs;
 mod column;
+mod discarding;
 pub mod error;
 mod failure;
 mod listing;

@@ -4,8 +4,8 @@
 use std::fmt::Display;
 
 use hydrant_types::{
-    Batch, BatchId, BatchState, CopyTarget, Destination, Load, LoadId, LoadState, LogId, Position,
-    PositionRange, StatementId, StoredObject, Stream, StreamId, StreamStatus, StreamVersion, Timestamp,
+    Batch, BatchId, BatchState, CopyTarget, Load, LoadId, LoadState, LogId, Position, PositionRange,
+    StatementId, StoredObject, StreamId, StreamVersion, Timestamp,
 };
 use sqlx::types::Json;
 
@@ -14,6 +14,10 @@ use crate::{
     column::{Id, Moment, number},
     error::Result,
 };
+
+mod stream;
+
+pub(crate) use stream::{ChangedStreamRow, StandingRow, StreamRow, read_changes, status_name};
 
 /// The columns of a [`BatchRow`] by name, and never `*`: a column that a later migration adds must not change the
 /// result of a statement that an older node has prepared.
@@ -39,7 +43,8 @@ pub(crate) use load_columns;
 /// The columns of a [`StreamRow`], of `streams s join stream_versions v`.
 macro_rules! stream_columns {
     () => {
-        "s.id, s.name, s.status, s.version, v.destination, s.created_at, s.updated_at"
+        "s.id, s.name, s.status, s.version, v.destination, s.created_at, s.updated_at, s.tags, s.encryption, \
+         s.declared_in"
     };
 }
 pub(crate) use stream_columns;
@@ -90,6 +95,7 @@ impl BatchRow {
         let state = match (self.state.as_str(), object, load, self.reason) {
             ("sealed", None, None, None) => BatchState::Sealed,
             ("lost", None, None, None) => BatchState::Lost,
+            ("discarded", object, None, None) => BatchState::Discarded { object },
             ("uploaded", Some(object), None, None) => BatchState::Uploaded { object },
             ("delivered", Some(object), None, None) => BatchState::Delivered { object },
             ("in_load", Some(object), Some(load), None) => BatchState::InLoad { object, load },
@@ -234,44 +240,6 @@ impl<'a> From<&'a LoadState> for LoadColumns<'a> {
             }
         }
         columns
-    }
-}
-
-#[derive(sqlx::FromRow)]
-pub(crate) struct StreamRow {
-    id: i64,
-    name: String,
-    status: String,
-    version: i64,
-    destination: Json<Destination>,
-    created_at: Moment,
-    updated_at: Option<Moment>,
-}
-
-impl StreamRow {
-    pub(crate) fn read(self) -> Result<Stream> {
-        let table = Table("streams");
-        Ok(Stream {
-            id: StreamId(table.unsigned(self.id)?),
-            name: table.parsed(self.name)?,
-            status: match self.status.as_str() {
-                "active" => StreamStatus::Active,
-                "deleting" => StreamStatus::Deleting,
-                other => return Err(table.unreadable(format!("status {other}"))),
-            },
-            version: table.version(self.version)?,
-            destination: self.destination.0,
-            created_at: self.created_at.0,
-            updated_at: self.updated_at.map(|at| at.0),
-        })
-    }
-}
-
-/// The name of a status in the `status` column.
-pub(crate) fn status_name(status: StreamStatus) -> &'static str {
-    match status {
-        StreamStatus::Active => "active",
-        StreamStatus::Deleting => "deleting",
     }
 }
 

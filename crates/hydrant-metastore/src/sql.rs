@@ -8,7 +8,8 @@
 //! ```text
 //! postgres.rs  sqlite.rs   the words of each
 //! store.rs                 Store: the trait's calls, each on one connection (call.rs) in one transaction or none
-//! streams.rs  record_logs.rs  leases.rs  batches.rs  loads.rs  attempts.rs  retention.rs     the statements, by noun
+//! streams.rs  stream_changes.rs  record_logs.rs  leases.rs  batches.rs  loads.rs  attempts.rs  retention.rs
+//!                          the statements, by noun
 //! ```
 
 pub(crate) mod postgres;

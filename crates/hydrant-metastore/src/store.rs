@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hydrant_types::{
     Batch, BatchId, BucketName, CopyTarget, Destination, LeaseEpoch, Load, LoadId, LoadState, LogId,
-    MetastoreId, ObjectKey, Position, StoredObject, Stream, StreamId, StreamName, StreamVersion, Timestamp,
+    MetastoreId, ObjectKey, Position, StoredObject, Stream, StreamEncryption, StreamId, StreamName,
+    StreamVersion, Tags, Timestamp,
 };
 
 use crate::error::Result;
@@ -44,6 +45,45 @@ pub struct SealedTo {
     pub sealed: Position,
     /// Everything before is in a batch that is uploaded or further: may be trimmed.
     pub uploaded: Position,
+}
+
+/// A stream that is to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewStream {
+    /// Must be free.
+    pub name: StreamName,
+    /// Where its records are to go.
+    pub destination: Destination,
+    /// At most [`STREAM_TAGS_MAX`](hydrant_types::limits::STREAM_TAGS_MAX), or [`Error::TooManyTags`](crate::Error::TooManyTags).
+    pub tags: Tags,
+    /// How its records are kept in the log.
+    pub encryption: StreamEncryption,
+    /// The file that declares it.
+    pub declared_in: Option<String>,
+}
+
+impl NewStream {
+    /// Without tags, encryption and file.
+    pub fn new(name: StreamName, destination: Destination) -> Self {
+        Self {
+            name,
+            destination,
+            tags: Tags::new(),
+            encryption: StreamEncryption::default(),
+            declared_in: None,
+        }
+    }
+}
+
+/// What has changed about streams since a revision.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamChanges {
+    /// The revision that they bring up to.
+    pub revision: u64,
+    /// Streams that are new or changed, as they are now.
+    pub changed: Vec<Stream>,
+    /// Streams that are gone.
+    pub removed: Vec<StreamId>,
 }
 
 /// A batch was uploaded; `delivered` says that S3 was its destination.
@@ -135,12 +175,7 @@ pub trait Metastore: Send + Sync + 'static {
     // ---- streams ----
 
     /// Creates a stream at version 1, active. A repetition answers [`Error::StreamExists`](crate::Error::StreamExists).
-    async fn create_stream(
-        &self,
-        name: &StreamName,
-        destination: &Destination,
-        now: Timestamp,
-    ) -> Result<Stream>;
+    async fn create_stream(&self, new: &NewStream, now: Timestamp) -> Result<Stream>;
     /// The stream of this name that exists now.
     async fn stream(&self, name: &StreamName) -> Result<Option<Stream>>;
     /// All streams that exist, also those being deleted, by name.
@@ -150,6 +185,36 @@ pub trait Metastore: Send + Sync + 'static {
     async fn destination(&self, stream: StreamId, version: StreamVersion) -> Result<Option<Destination>>;
     /// Grows with every change to any stream; for noticing changes made by other nodes.
     async fn streams_revision(&self) -> Result<u64>;
+    /// What has changed since `revision` was read, in one snapshot, by name. Since revision 0 that is every stream that exists; of streams
+    /// that are gone only those are named that went since a greater one. Costs what changed. A `revision` that this metastore has not
+    /// reached finds nothing, and is greater than the one that is answered.
+    async fn streams_changed(&self, revision: u64) -> Result<StreamChanges>;
+    /// Gives an active stream other settings, as a new version, where `expected` is the one in force;
+    /// [`Error::VersionMoved`](crate::Error::VersionMoved) where it is not, [`Error::StreamMoved`](crate::Error::StreamMoved) where the stream
+    /// is not active. Always a new version, also where the settings are equal. Answers the stream as it is now; a repetition answers
+    /// [`Error::VersionMoved`](crate::Error::VersionMoved).
+    async fn update_destination(
+        &self,
+        stream: StreamId,
+        expected: StreamVersion,
+        destination: &Destination,
+        now: Timestamp,
+    ) -> Result<Stream>;
+    /// Sets and removes tags of an active stream in one transaction: first `remove` (keys that are not there are fine), then `set`.
+    /// [`Error::TooManyTags`](crate::Error::TooManyTags) changes nothing, nor does [`Error::StreamMoved`](crate::Error::StreamMoved).
+    /// One change a stream takes also while it is being deleted, whatever number of tags it has:
+    /// [`StreamOptions::turns_to_discard`](hydrant_types::StreamOptions::turns_to_discard). Idempotent.
+    async fn change_tags(&self, stream: StreamId, set: &Tags, remove: &[String]) -> Result<()>;
+    /// Puts `next` in the place of exactly `expected` on an active stream; [`Error::StreamMoved`](crate::Error::StreamMoved) where something
+    /// else is there or the stream is not active. One that is `next` already is fine (repetition).
+    async fn set_encryption(
+        &self,
+        stream: StreamId,
+        expected: &StreamEncryption,
+        next: &StreamEncryption,
+    ) -> Result<()>;
+    /// Says which file declares a stream that is not gone, or that none does any more. Idempotent.
+    async fn set_declared_in(&self, stream: StreamId, file: Option<&str>) -> Result<()>;
     /// Active → deleting; idempotent. [`Error::NoSuchStream`](crate::Error::NoSuchStream) for an id that was never given.
     async fn mark_deleting(&self, stream: StreamId, now: Timestamp) -> Result<()>;
     /// Deleting → gone; its name may be used again. Batches and loads stay until retention. Idempotent.
@@ -197,6 +262,10 @@ pub trait Metastore: Send + Sync + 'static {
     /// `sealed` → `uploaded` or `delivered`, all in one transaction. A batch that already has that object is fine. Fails with
     /// [`Error::BatchMoved`](crate::Error::BatchMoved) and changes nothing where one is in another state.
     async fn mark_uploaded(&self, log_lease: &Lease, uploaded: &[Uploaded], now: Timestamp) -> Result<()>;
+    /// `sealed` or `uploaded` → `discarded`, all in one transaction; only where their stream is being deleted. `sealed` ones must be of the
+    /// lease's log. A batch that is discarded already is fine. Fails with [`Error::BatchMoved`](crate::Error::BatchMoved) and changes nothing
+    /// where one is in another state. What is discarded stays so: nothing that was in a load, or is, can be.
+    async fn discard_batches(&self, log_lease: &Lease, batches: &[BatchId], now: Timestamp) -> Result<()>;
     /// The batches of a log that are `sealed`, by stream and range: what a start goes on with.
     async fn sealed_batches(&self, log: LogId) -> Result<Vec<Batch>>;
     /// The batch that holds a record.
@@ -205,7 +274,7 @@ pub trait Metastore: Send + Sync + 'static {
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>>;
     /// Lists batches, newest first.
     async fn batches(&self, filter: &Filter) -> Result<Vec<Batch>>;
-    /// How many batches of a stream are in no final state (`delivered`, `loaded`, `parked`, `lost` are final).
+    /// How many batches of a stream are in no final state (`delivered`, `loaded`, `parked`, `lost`, `discarded` are final).
     async fn unfinished_batches(&self, stream: StreamId) -> Result<u64>;
 
     // ---- loads ----

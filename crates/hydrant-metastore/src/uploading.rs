@@ -20,6 +20,14 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
+    pub(crate) fn id(&self) -> BatchId {
+        BatchId(self.id.0)
+    }
+
+    pub(crate) fn state(&self) -> &str {
+        &self.state
+    }
+
     fn has_object_of(&self, uploaded: &Uploaded) -> bool {
         self.etag.as_deref() == Some(uploaded.object.etag.as_str())
             && self.object_bytes == Some(number(uploaded.object.bytes))
@@ -29,10 +37,9 @@ impl Standing {
 /// Those whose batch is `sealed` still; a batch that has the very object already is a repetition and left out.
 ///
 /// # Errors
-/// [`Error::BatchMoved`] where one is gone, lost, or has another object.
+/// [`Error::BatchMoved`] where one is gone, lost, discarded, or has another object.
 pub(crate) fn pending<'a>(uploaded: &'a [Uploaded], standings: &[Standing]) -> Result<Vec<&'a Uploaded>> {
-    let standings: HashMap<BatchId, &Standing> =
-        standings.iter().map(|row| (BatchId(row.id.0), row)).collect();
+    let standings: HashMap<BatchId, &Standing> = standings.iter().map(|row| (row.id(), row)).collect();
     let mut pending = Vec::with_capacity(uploaded.len());
     for upload in uploaded {
         match standings.get(&upload.id) {

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Filter, Lease, Uploaded, Waiting,
     column::{Id, number},
+    discarding,
     error::Result,
     failure::undone,
     listing::{self, Listing},
@@ -88,22 +89,8 @@ pub(super) async fn mark_uploaded(
     now: Timestamp,
 ) -> Result<()> {
     leases::check(call, log_lease).await?;
-    let mut standings = Vec::with_capacity(uploaded.len());
-    for uploaded in uploaded.chunks(ROWS_MAX) {
-        let mut query =
-            QueryBuilder::<Database>::new("select id, state, etag, object_bytes from batches where id in ");
-        query.push_tuples(uploaded, |mut row, upload| {
-            row.push_bind(Id(upload.id.0));
-        });
-        query.push(concat!(" order by id", for_update!()));
-        let rows: Vec<uploading::Standing> = query
-            .build_query_as()
-            .persistent(false)
-            .fetch_all(&mut **call)
-            .await
-            .map_err(undone(call.step))?;
-        standings.extend(rows);
-    }
+    let ids: Vec<BatchId> = uploaded.iter().map(|upload| upload.id).collect();
+    let standings = standings(call, &ids).await?;
     for pending in uploading::pending(uploaded, &standings)?.chunks(ROWS_MAX) {
         let mut query =
             QueryBuilder::<Database>::new("with uploaded (id, state, etag, object_bytes, moved_at) as (");
@@ -118,6 +105,47 @@ pub(super) async fn mark_uploaded(
             ") update batches set state = uploaded.state, etag = uploaded.etag, object_bytes = uploaded.object_bytes, \
              updated_at = uploaded.moved_at from uploaded where batches.id = uploaded.id",
         );
+        query.build().persistent(false).execute(&mut **call).await.map_err(undone(call.step))?;
+    }
+    Ok(())
+}
+
+/// What batches are, which stays so until the transaction ends.
+async fn standings(call: &mut Call, ids: &[BatchId]) -> Result<Vec<uploading::Standing>> {
+    let mut standings = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(ROWS_MAX) {
+        let mut query =
+            QueryBuilder::<Database>::new("select id, state, etag, object_bytes from batches where id in ");
+        query.push_tuples(ids, |mut row, id| {
+            row.push_bind(Id(id.0));
+        });
+        query.push(concat!(" order by id", for_update!()));
+        let rows: Vec<uploading::Standing> = query
+            .build_query_as()
+            .persistent(false)
+            .fetch_all(&mut **call)
+            .await
+            .map_err(undone(call.step))?;
+        standings.extend(rows);
+    }
+    Ok(standings)
+}
+
+pub(super) async fn discard(
+    call: &mut Call,
+    log_lease: &Lease,
+    batches: &[BatchId],
+    now: Timestamp,
+) -> Result<()> {
+    leases::check(call, log_lease).await?;
+    let standings = standings(call, batches).await?;
+    for pending in discarding::pending(batches, &standings)?.chunks(ROWS_MAX) {
+        let mut query =
+            QueryBuilder::<Database>::new("update batches set state = 'discarded', updated_at = ");
+        query.push_bind(moment(now)).push(" where id in ");
+        query.push_tuples(pending, |mut row, id| {
+            row.push_bind(Id(id.0));
+        });
         query.build().persistent(false).execute(&mut **call).await.map_err(undone(call.step))?;
     }
     Ok(())
@@ -180,7 +208,7 @@ pub(super) async fn list(call: &mut Call, filter: &Filter) -> Result<Vec<Batch>>
         Listing::Open { state } => sqlx::query_as(concat!(
             "select ",
             batch_columns!(),
-            " from batches b where b.state not in ('delivered', 'loaded') and b.state = $1 \
+            " from batches b where b.state not in ('delivered', 'loaded', 'discarded') and b.state = $1 \
              and cast($2 as text) is null order by b.sealed_at desc, b.id limit $3"
         ))
         .bind(Some(state))
@@ -201,7 +229,7 @@ pub(super) async fn list(call: &mut Call, filter: &Filter) -> Result<Vec<Batch>>
 
 pub(super) async fn unfinished(call: &mut Call, stream: StreamId) -> Result<u64> {
     let count: i64 = sqlx::query_scalar(
-        "select count(*) from batches where state not in ('delivered', 'loaded') \
+        "select count(*) from batches where state not in ('delivered', 'loaded', 'discarded') \
          and state in ('sealed', 'uploaded', 'in_load') and stream_id = $1",
     )
     .bind(number(stream.0))
@@ -214,7 +242,7 @@ pub(super) async fn unfinished(call: &mut Call, stream: StreamId) -> Result<u64>
 pub(super) async fn waiting(call: &mut Call) -> Result<Vec<Waiting>> {
     let rows: Vec<WaitingRow> = sqlx::query_as(
         "select stream_id, copy_target, count(*) as batches, min(oldest_arrival) as oldest_arrival from batches \
-         where state not in ('delivered', 'loaded') and state = 'uploaded' \
+         where state not in ('delivered', 'loaded', 'discarded') and state = 'uploaded' \
          group by stream_id, copy_target order by 4, 1, min(sealed_at)",
     )
     .fetch_all(&mut **call)
@@ -236,7 +264,7 @@ pub(super) async fn waiting_of(
     let mut query = QueryBuilder::<Database>::new(concat!(
         "select ",
         batch_columns!(),
-        " from batches b where b.state not in ('delivered', 'loaded') and b.state = 'uploaded' and b.stream_id = "
+        " from batches b where b.state not in ('delivered', 'loaded', 'discarded') and b.state = 'uploaded' and b.stream_id = "
     ));
     query.push_bind(number(stream.0)).push(" and cast(b.copy_target as text) in ");
     query.push_tuples(spellings, |mut row, spelling| {
@@ -253,7 +281,7 @@ pub(super) async fn waiting_of(
 async fn spellings(call: &mut Call, stream: StreamId, target: &CopyTarget) -> Result<Vec<String>> {
     let written: Vec<(String, Json<CopyTarget>)> = sqlx::query_as(
         "select cast(copy_target as text), copy_target from batches \
-         where state not in ('delivered', 'loaded') and state = 'uploaded' and stream_id = $1 group by copy_target",
+         where state not in ('delivered', 'loaded', 'discarded') and state = 'uploaded' and stream_id = $1 group by copy_target",
     )
     .bind(number(stream.0))
     .fetch_all(&mut **call)

@@ -54,6 +54,8 @@ mod record_logs;
 mod retention;
 #[path = "store.rs"]
 mod store;
+#[path = "stream_changes.rs"]
+mod stream_changes;
 #[path = "streams.rs"]
 mod streams;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use hydrant_types::{
     Batch, BatchId, BucketName, CopyTarget, Destination, Load, LoadId, LoadState, LogId, MetastoreId,
-    ObjectKey, Position, Stream, StreamId, StreamName, StreamVersion, Timestamp,
+    ObjectKey, Position, Stream, StreamEncryption, StreamId, StreamName, StreamVersion, Tags, Timestamp,
 };
 use sqlx::Pool;
 use tokio::sync::OnceCell;
@@ -15,11 +15,11 @@ use super::{
     call::Call,
     leases,
     loads::{self, Advance},
-    record_logs, retention, streams,
+    record_logs, retention, stream_changes, streams,
 };
 use crate::{
-    Attempt, Filter, Lease, Metastore, NewLoad, RegisteredLog, SealedTo, Subject, Uploaded, Waiting,
-    error::Result, open,
+    Attempt, Filter, Lease, Metastore, NewLoad, NewStream, RegisteredLog, SealedTo, StreamChanges, Subject,
+    Uploaded, Waiting, error::Result, open,
 };
 
 /// A metastore in this database.
@@ -68,13 +68,8 @@ impl Metastore for Store {
         self.id.get_or_try_init(|| self.checked_id()).await.copied()
     }
 
-    async fn create_stream(
-        &self,
-        name: &StreamName,
-        destination: &Destination,
-        now: Timestamp,
-    ) -> Result<Stream> {
-        write!(self, "create the stream", streams::create, name, destination, now)
+    async fn create_stream(&self, new: &NewStream, now: Timestamp) -> Result<Stream> {
+        write!(self, "create the stream", streams::create, new, now)
     }
 
     async fn stream(&self, name: &StreamName) -> Result<Option<Stream>> {
@@ -93,12 +88,51 @@ impl Metastore for Store {
         read!(self, "read the streams' revision", streams::revision)
     }
 
+    async fn streams_changed(&self, revision: u64) -> Result<StreamChanges> {
+        read!(self, "read what changed about the streams", streams::changed, revision)
+    }
+
+    async fn update_destination(
+        &self,
+        stream: StreamId,
+        expected: StreamVersion,
+        destination: &Destination,
+        now: Timestamp,
+    ) -> Result<Stream> {
+        write!(
+            self,
+            "change the stream's settings",
+            stream_changes::update_destination,
+            stream,
+            expected,
+            destination,
+            now
+        )
+    }
+
+    async fn change_tags(&self, stream: StreamId, set: &Tags, remove: &[String]) -> Result<()> {
+        write!(self, "change the stream's tags", stream_changes::change_tags, stream, set, remove)
+    }
+
+    async fn set_encryption(
+        &self,
+        stream: StreamId,
+        expected: &StreamEncryption,
+        next: &StreamEncryption,
+    ) -> Result<()> {
+        write!(self, "change the stream's encryption", stream_changes::set_encryption, stream, expected, next)
+    }
+
+    async fn set_declared_in(&self, stream: StreamId, file: Option<&str>) -> Result<()> {
+        write!(self, "note the stream's file", stream_changes::set_declared_in, stream, file)
+    }
+
     async fn mark_deleting(&self, stream: StreamId, now: Timestamp) -> Result<()> {
-        write!(self, "mark the stream for deletion", streams::mark_deleting, stream, now)
+        write!(self, "mark the stream for deletion", stream_changes::mark_deleting, stream, now)
     }
 
     async fn remove_stream(&self, stream: StreamId, now: Timestamp) -> Result<()> {
-        write!(self, "remove the stream", streams::remove, stream, now)
+        write!(self, "remove the stream", stream_changes::remove, stream, now)
     }
 
     async fn import_stream(&self, stream: &Stream) -> Result<()> {
@@ -143,6 +177,10 @@ impl Metastore for Store {
 
     async fn mark_uploaded(&self, log_lease: &Lease, uploaded: &[Uploaded], now: Timestamp) -> Result<()> {
         write!(self, "mark the batches as uploaded", batches::mark_uploaded, log_lease, uploaded, now)
+    }
+
+    async fn discard_batches(&self, log_lease: &Lease, batches: &[BatchId], now: Timestamp) -> Result<()> {
+        write!(self, "discard the batches", batches::discard, log_lease, batches, now)
     }
 
     async fn sealed_batches(&self, log: LogId) -> Result<Vec<Batch>> {

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use hydrant_metastore::{Error, Lease, Metastore, NewLoad, Uploaded};
+use hydrant_metastore::{Error, Lease, Metastore, NewLoad, NewStream, Uploaded};
 use hydrant_testkit::{Postgres, Scratch};
 use hydrant_types::{
     Batch, BatchId, BatchState, BufferingHints, CloudWatchLogging, Compression, CopyTarget, Destination,
@@ -102,7 +102,10 @@ impl Fixture {
     }
 
     pub(crate) async fn stream(&self, name: &str, destination: &Destination) -> Stream {
-        self.metastore.create_stream(&name.parse().unwrap(), destination, NOW).await.unwrap()
+        self.metastore
+            .create_stream(&NewStream::new(name.parse().unwrap(), destination.clone()), NOW)
+            .await
+            .unwrap()
     }
 
     /// A log and the right to deliver it.

@@ -21,6 +21,19 @@ pub(crate) const BROKEN_CHECKS: &[(&str, &str)] = &[
         "streams_removed_at_fits",
         "update streams set status = 'removed', deleting_at = created_at where id = 1",
     ),
+    ("streams_tags_fit", "update streams set tags = '[]' where id = 1"),
+    ("streams_tags_fit", "update streams set tags = 'null' where id = 1"),
+    ("streams_encryption_fits", "update streams set encryption = '{}' where id = 1"),
+    ("streams_encryption_fits", "update streams set encryption = '[]' where id = 1"),
+    (
+        "streams_encryption_fits",
+        "update streams set encryption = '{\"current\": null, \"data_keys\": [], \"changed_at\": 7}' where id = 1",
+    ),
+    (
+        "streams_encryption_fits",
+        "update streams set encryption = '{\"current\": {\"key_arn\": null, \"data_key\": 1}, \"data_keys\": [], \"changed_at\": []}' where id = 1",
+    ),
+    ("streams_declared_in_not_empty", "update streams set declared_in = '' where id = 1"),
     (
         "stream_versions_positive",
         "insert into stream_versions select stream_id, 0, destination, created_at from stream_versions",
@@ -69,7 +82,13 @@ pub(crate) const BROKEN_CHECKS: &[(&str, &str)] = &[
     ("batches_object_fits", "update batches set object_bytes = null where state = 'loaded'"),
     ("batches_object_fits", "update batches set object_bytes = -1 where state = 'uploaded'"),
     ("batches_object_fits", "update batches set state = 'delivered' where state = 'sealed'"),
+    ("batches_object_fits", "update batches set etag = 'etag' where state = 'discarded'"),
+    ("batches_object_fits", "update batches set object_bytes = 1 where state = 'discarded'"),
     ("batches_load_fits", "update batches set load_id = null where state = 'in_load'"),
+    (
+        "batches_load_fits",
+        "update batches set load_id = (select id from loads limit 1) where state = 'discarded'",
+    ),
     ("batches_load_fits", "update batches set load_id = null where state = 'loaded'"),
     ("batches_load_fits", "update batches set state = 'uploaded' where state = 'in_load'"),
     (
@@ -78,7 +97,9 @@ pub(crate) const BROKEN_CHECKS: &[(&str, &str)] = &[
     ),
     ("batches_reason_fits", "update batches set reason = null where state = 'parked'"),
     ("batches_reason_fits", "update batches set reason = 'reason' where state = 'in_load'"),
+    ("batches_reason_fits", "update batches set reason = 'reason' where state = 'discarded'"),
     ("batches_target_fits", "update batches set state = 'delivered' where state = 'uploaded'"),
+    ("batches_target_fits", "update batches set etag = 'etag', object_bytes = 1 where state = 'discarded'"),
     (
         "batches_target_fits",
         "update batches set state = 'uploaded', etag = 'etag', object_bytes = 1 where state = 'sealed'",
@@ -91,6 +112,8 @@ pub(crate) const BROKEN_CHECKS: &[(&str, &str)] = &[
 
 /// SQLite has no type for JSON, so these are CHECKs there.
 pub(crate) const BROKEN_JSON: &[(&str, &str)] = &[
+    ("streams_tags_fit", "update streams set tags = 'no json'"),
+    ("streams_encryption_fits", "update streams set encryption = 'no json'"),
     (
         "stream_versions_json",
         "insert into stream_versions select stream_id, 7, 'no json', created_at from stream_versions",
@@ -103,9 +126,14 @@ pub(crate) const BROKEN_JSON: &[(&str, &str)] = &[
 pub(crate) const BROKEN_REFERENCES: &[(&str, &str)] = &[
     (
         "two streams of one name",
-        "insert into streams (id, name, status, version, created_at) select 9, name, status, version, created_at from streams where id = 1",
+        "insert into streams (id, name, status, version, created_at, revision) \
+         select 9, name, status, version, s.created_at, streams_revision from streams s, meta where id = 1",
     ),
-    ("a stream of a version that is not there", "update streams set version = 2"),
+    (
+        "a stream of a version that is not there",
+        "update meta set streams_revision = streams_revision + 1; \
+         update streams set version = 2, revision = (select streams_revision from meta)",
+    ),
     (
         "a version of no stream",
         "insert into stream_versions select 9, version, destination, created_at from stream_versions where stream_id = 1",
@@ -161,6 +189,14 @@ pub(crate) const BROKEN_REFERENCES: &[(&str, &str)] = &[
 pub(crate) const BROKEN_PROMISES: &[(&str, &str)] = &[
     ("stream versions never change", "update stream_versions set destination = '{}'"),
     ("stream versions never change", "update stream_versions set version = version + 1"),
+    ("counts the revision", "update streams set deleting_at = created_at, status = 'deleting'"),
+    ("counts the revision", "update streams set updated_at = created_at, revision = revision + 100"),
+    ("counts the revision", "update streams set updated_at = created_at, revision = revision - 1"),
+    (
+        "counts the revision",
+        "insert into streams (id, name, status, version, created_at, revision) select 9, 'new', status, version, created_at, revision \
+         from streams where id = 1",
+    ),
     (
         "never changes what it holds",
         "update batches set position_to = position_to + 1 where state = 'sealed'",
@@ -178,6 +214,11 @@ pub(crate) const BROKEN_PROMISES: &[(&str, &str)] = &[
     (
         "what is delivered stays so",
         "update batches set state = 'sealed', etag = null, object_bytes = null where state = 'delivered'",
+    ),
+    ("what is delivered stays so", "update batches set state = 'sealed' where state = 'discarded'"),
+    (
+        "only while its stream is being deleted",
+        "update batches set state = 'discarded' where state in ('sealed', 'uploaded')",
     ),
     (
         "has ended stays so",

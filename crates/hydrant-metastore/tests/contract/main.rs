@@ -24,6 +24,7 @@ macro_rules! on_both {
 
 mod attempts;
 mod batches;
+mod discarding;
 mod fixture;
 mod illegal;
 mod leases;
@@ -33,5 +34,7 @@ mod people;
 mod record_logs;
 mod retention;
 mod schema;
+mod stream_changes;
 mod streams;
 mod trouble;
+mod upgrade;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hydrant_metastore::{Error, Filter, Lease, Metastore, NewLoad, Uploaded};
+use hydrant_metastore::{Error, Filter, Kind, Lease, Metastore, NewLoad, Uploaded};
 use hydrant_types::{Batch, BatchId, BatchState, Load, LoadState, LogId, Position, StoredObject, Stream};
 use proptest::{prelude::*, test_runner::TestRunner};
 
@@ -18,6 +18,7 @@ enum Call {
     SealAgain { batch: usize },
     Upload { batches: Vec<usize> },
     UploadAnother { batch: usize },
+    Discard { batch: usize },
     Plan { stream: usize, most: usize },
     PlanAgain { load: usize },
     Advance { step: Step },
@@ -43,6 +44,7 @@ fn call() -> impl Strategy<Value = Call> {
         2 => any.prop_map(|batch| Call::SealAgain { batch }),
         6 => prop::collection::vec(any, 1..4).prop_map(|batches| Call::Upload { batches }),
         1 => any.prop_map(|batch| Call::UploadAnother { batch }),
+        2 => any.prop_map(|batch| Call::Discard { batch }),
         4 => (0usize..3, 1usize..4).prop_map(|(stream, most)| Call::Plan { stream, most }),
         1 => any.prop_map(|load| Call::PlanAgain { load }),
         6 => prop_oneof![Just(Step::Submit), Just(Step::Fail), Just(Step::Commit), Just(Step::Abandon)]
@@ -53,6 +55,9 @@ fn call() -> impl Strategy<Value = Call> {
         1 => Just(Call::Reopen),
     ]
 }
+
+/// The stream that is being deleted.
+const DELETING: usize = 2;
 
 /// What is to be in the store, and the store.
 struct World {
@@ -77,6 +82,7 @@ impl World {
             fixture.stream("events", &to_redshift("t")).await,
             fixture.stream("orders", &to_redshift("t")).await,
         ];
+        fixture.metastore.mark_deleting(streams[DELETING].id, later(0)).await.unwrap();
         let (log, log_lease) = fixture.log().await;
         let table_lease = fixture.table(&streams[1].destination.copy_target().unwrap()).await;
         let store = fixture.metastore.clone();
@@ -92,6 +98,7 @@ impl World {
             Call::SealAgain { batch } => self.seal_again(*batch).await,
             Call::Upload { batches } => self.upload(batches).await,
             Call::UploadAnother { batch } => self.upload_another(*batch).await,
+            Call::Discard { batch } => self.discard(*batch).await,
             Call::Plan { stream, most } => self.plan(*stream, *most).await,
             Call::PlanAgain { load } => self.plan_again(*load).await,
             Call::Advance { step } => self.advance(*step).await,
@@ -131,7 +138,13 @@ impl World {
     async fn upload(&mut self, batches: &[usize]) {
         let chosen: Vec<usize> = batches.iter().filter_map(|batch| at(*batch, &self.batches)).collect();
         let uploads: Vec<Uploaded> = chosen.iter().map(|at| uploaded(&self.batches[*at])).collect();
-        self.store.mark_uploaded(&self.log_lease, &uploads, later(self.clock)).await.unwrap();
+        let marked = self.store.mark_uploaded(&self.log_lease, &uploads, later(self.clock)).await;
+        // One that was uploaded before it was discarded has that very object.
+        if chosen.iter().any(|at| self.batches[*at].state == BatchState::Discarded { object: None }) {
+            assert!(matches!(marked, Err(Error::BatchMoved { .. })), "{marked:?}");
+            return;
+        }
+        marked.unwrap();
         for at in chosen {
             let batch = &mut self.batches[at];
             if batch.state == BatchState::Sealed {
@@ -142,6 +155,25 @@ impl World {
                 };
                 batch.updated_at = later(self.clock);
             }
+        }
+    }
+
+    async fn discard(&mut self, batch: usize) {
+        let Some(at) = at(batch, &self.batches) else { return };
+        let (now, deleting) = (later(self.clock), self.streams[DELETING].id);
+        let batch = &mut self.batches[at];
+        let discarded = self.store.discard_batches(&self.log_lease, &[batch.id], now).await;
+        match &batch.state {
+            BatchState::Discarded { .. } => discarded.unwrap(),
+            BatchState::Sealed | BatchState::Uploaded { .. } if batch.stream == deleting => {
+                discarded.unwrap();
+                batch.state = BatchState::Discarded { object: batch.state.object().cloned() };
+                batch.updated_at = now;
+            }
+            BatchState::Sealed | BatchState::Uploaded { .. } => {
+                assert_eq!(discarded.unwrap_err().kind(), Kind::Rejected);
+            }
+            _ => assert!(matches!(discarded, Err(Error::BatchMoved { .. })), "{discarded:?}"),
         }
     }
 

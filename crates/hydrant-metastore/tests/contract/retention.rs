@@ -114,16 +114,9 @@ async fn an_old_version_of_a_streams_settings_goes_when_no_batch_needs_it(fixtur
     let stream = fixture.stream("clicks", &to_s3()).await;
     let (log, lease) = fixture.log().await;
     let batches = fixture.sealed(&stream, log, &lease, 1).await;
-    for version in [2, 3] {
-        let created_at = later(version * 1_000);
-        fixture
-            .sql(&format!(
-                "insert into stream_versions (stream_id, version, destination, created_at) \
-            select stream_id, {version}, destination, '{created_at}' from stream_versions where version = 1; \
-            update streams set version = {version}"
-            ))
-            .await
-            .unwrap();
+    for version in [1, 2] {
+        let at = later(u64::from(version + 1) * 1_000);
+        metastore.update_destination(stream.id, StreamVersion(version), &to_s3(), at).await.unwrap();
     }
     let versions =
         async || fixture.rows("select cast(version as text) from stream_versions order by version").await;

@@ -18,7 +18,8 @@ on_both!(
     a_migration_that_is_another_than_the_programs_is_refused,
 );
 
-/// Streams 1 (to S3) and 2 (to Redshift) with batches in every state, a committed, an abandoned and a planned load, and an attempt.
+/// Streams 1 (to S3), 2 (to Redshift) and 3 (being deleted) with batches in every state, a committed, an abandoned and a planned load, and
+/// an attempt.
 async fn populate(fixture: &Fixture) {
     let (clicks, events) =
         (fixture.stream("clicks", &to_s3()).await, fixture.stream("events", &to_redshift("events")).await);
@@ -35,6 +36,10 @@ async fn populate(fixture: &Fixture) {
     fixture.ended(&events, &table, &batches[1..2], &abandoned(), NOW).await;
     let under_way = fixture.load(&events, &batches[2..3]);
     fixture.metastore.plan_load(&table, &under_way).await.unwrap();
+    let gone = fixture.stream("gone", &to_s3()).await;
+    let discarded = fixture.sealed(&gone, log, &lease, 1).await;
+    fixture.metastore.mark_deleting(gone.id, NOW).await.unwrap();
+    fixture.metastore.discard_batches(&lease, &[discarded[0].id], NOW).await.unwrap();
     let attempt = Attempt {
         subject: Subject::Batch(delivered[0].id),
         step: "put_object",

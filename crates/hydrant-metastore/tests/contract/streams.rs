@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use hydrant_metastore::{Error, Kind};
+use hydrant_metastore::{Error, Kind, NewStream};
 use hydrant_types::{Stream, StreamId, StreamName, StreamStatus, StreamVersion, limits};
 
 use crate::fixture::{FIRST, Fixture, NOW, later, to_redshift, to_s3};
@@ -43,7 +43,10 @@ async fn a_created_stream_is_found_by_its_name_and_listed(fixture: Fixture) {
 async fn a_name_that_is_taken_is_refused_and_changes_nothing(fixture: Fixture) {
     let first = fixture.stream("clicks", &to_s3()).await;
     let revision = fixture.metastore.streams_revision().await.unwrap();
-    let again = fixture.metastore.create_stream(&first.name, &to_redshift("t"), later(1)).await;
+    let again = fixture
+        .metastore
+        .create_stream(&NewStream::new(first.name.clone(), to_redshift("t")), later(1))
+        .await;
     assert!(matches!(&again, Err(Error::StreamExists(taken)) if *taken == first.name));
     assert_eq!(again.unwrap_err().kind(), Kind::Rejected);
     assert_eq!(fixture.metastore.streams().await.unwrap(), [first]);
@@ -51,18 +54,16 @@ async fn a_name_that_is_taken_is_refused_and_changes_nothing(fixture: Fixture) {
 }
 
 async fn of_many_creations_of_one_name_at_once_one_succeeds(fixture: Fixture) {
-    let (name, destination) = (name("clicks"), to_s3());
-    let created = join_all((0..8).map(|_| fixture.metastore.create_stream(&name, &destination, NOW))).await;
+    let new = NewStream::new(name("clicks"), to_s3());
+    let created = join_all((0..8).map(|_| fixture.metastore.create_stream(&new, NOW))).await;
     let (created, refused): (Vec<_>, Vec<_>) = created.into_iter().partition(Result::is_ok);
     assert_eq!(created.len(), 1);
     assert!(refused.iter().all(|result| matches!(result, Err(Error::StreamExists(_)))));
 }
 
 async fn streams_created_at_once_have_ids_of_their_own(fixture: Fixture) {
-    let (names, destination): (Vec<StreamName>, _) =
-        ((0..8).map(|at| name(&format!("s{at}"))).collect(), to_s3());
-    let created =
-        join_all(names.iter().map(|name| fixture.metastore.create_stream(name, &destination, NOW))).await;
+    let new: Vec<_> = (0..8).map(|at| NewStream::new(name(&format!("s{at}")), to_s3())).collect();
+    let created = join_all(new.iter().map(|new| fixture.metastore.create_stream(new, NOW))).await;
     let ids: BTreeSet<StreamId> = created.into_iter().map(|stream| stream.unwrap().id).collect();
     assert_eq!(ids.len(), 8);
 }
@@ -71,7 +72,7 @@ async fn a_name_is_free_again_once_its_stream_is_removed_and_the_id_is_not(fixtu
     let metastore = &fixture.metastore;
     let first = fixture.stream("clicks", &to_s3()).await;
     metastore.mark_deleting(first.id, later(1)).await.unwrap();
-    let taken = metastore.create_stream(&first.name, &to_s3(), later(2)).await;
+    let taken = metastore.create_stream(&NewStream::new(first.name.clone(), to_s3()), later(2)).await;
     assert!(
         matches!(taken, Err(Error::StreamExists(_))),
         "a stream that is being deleted has its name still"
@@ -146,6 +147,9 @@ fn from_another_metastore(status: StreamStatus) -> Stream {
         destination: to_redshift("orders"),
         created_at: NOW,
         updated_at: Some(later(1_000)),
+        tags: Default::default(),
+        encryption: Default::default(),
+        declared_in: None,
     }
 }
 
@@ -182,11 +186,9 @@ async fn an_import_never_takes_another_streams_id_or_name(fixture: Fixture) {
 
 async fn a_stream_is_imported_and_created_at_once_under_one_name_only_once(fixture: Fixture) {
     let stream = from_another_metastore(StreamStatus::Active);
-    let destination = to_s3();
-    let (created, imported) = tokio::join!(
-        fixture.metastore.create_stream(&stream.name, &destination, NOW),
-        fixture.metastore.import_stream(&stream),
-    );
+    let new = NewStream::new(stream.name.clone(), to_s3());
+    let (created, imported) =
+        tokio::join!(fixture.metastore.create_stream(&new, NOW), fixture.metastore.import_stream(&stream),);
     let refused = match (created, imported) {
         (Ok(_), Err(error)) | (Err(error), Ok(())) => error,
         (created, imported) => panic!("{created:?} {imported:?}"),
@@ -199,17 +201,18 @@ async fn no_more_streams_than_the_limit_are_created(fixture: Fixture) {
     let numbers = format!("with recursive n (i) as (select 1 union all select i + 1 from n where i < {max})");
     fixture
         .sql(&format!(
-            "begin; insert into streams (id, name, status, version, created_at) {numbers} \
-             select i, 's' || i, 'active', 1, '2026-01-02T03:04:05.678Z' from n; \
+            "begin; update meta set stream_id_last = {max}, streams_revision = 1; \
+             insert into streams (id, name, status, version, created_at, revision) {numbers} \
+             select i, 's' || i, 'active', 1, '2026-01-02T03:04:05.678Z', 1 from n; \
              insert into stream_versions (stream_id, version, destination, created_at) \
-             select id, 1, '{{}}', created_at from streams; update meta set stream_id_last = {max}; commit"
+             select id, 1, '{{}}', created_at from streams; commit"
         ))
         .await
         .unwrap();
-    let one_more = fixture.metastore.create_stream(&name("one-more"), &to_s3(), NOW).await;
+    let one_more = fixture.metastore.create_stream(&NewStream::new(name("one-more"), to_s3()), NOW).await;
     assert!(matches!(one_more, Err(Error::TooManyStreams(limit)) if limit == max));
     fixture.metastore.mark_deleting(StreamId(7), NOW).await.unwrap();
-    assert!(fixture.metastore.create_stream(&name("one-more"), &to_s3(), NOW).await.is_err());
+    assert!(fixture.metastore.create_stream(&NewStream::new(name("one-more"), to_s3()), NOW).await.is_err());
     fixture.metastore.remove_stream(StreamId(7), NOW).await.unwrap();
     fixture.stream("one-more", &to_s3()).await;
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use hydrant_metastore::{Error, Kind, Metastore, open};
+use hydrant_metastore::{Error, Kind, Metastore, NewStream, open};
 use hydrant_testkit::{Fault, FaultProxy, Postgres, Scratch, eventually};
-use hydrant_types::StreamStatus;
+use hydrant_types::{DataKeyId, Stream, StreamEncryption, StreamStatus, StreamVersion, Tags, WrappedDataKey};
 
-use crate::fixture::{Fixture, LONG, NOW, planned, submitted, to_redshift, to_s3, uploaded};
+use crate::fixture::{FIRST, Fixture, LONG, NOW, planned, submitted, to_redshift, to_s3, uploaded};
 
 const SOON: Duration = Duration::from_secs(20);
 /// As it is sent; the zero tells it from the setting `synchronous_commit`.
@@ -66,13 +66,54 @@ async fn a_commit_without_an_answer_is_in_doubt_and_repeating_the_call_settles_i
 async fn a_creation_in_doubt_is_found_out_by_looking() {
     let fixture = Fixture::postgres().await;
     let (metastore, proxy) = behind_a_proxy(&fixture).await;
-    let (name, destination) = ("clicks".parse().unwrap(), to_s3());
+    let new = NewStream::new("clicks".parse().unwrap(), to_s3());
     proxy.inject_matching(COMMIT, 1, Fault::CutAfter);
-    let error = metastore.create_stream(&name, &destination, NOW).await.unwrap_err();
+    let error = metastore.create_stream(&new, NOW).await.unwrap_err();
     assert!(matches!(error, Error::OutcomeUnknown { .. }), "{error}");
     proxy.heal();
-    assert!(matches!(metastore.create_stream(&name, &destination, NOW).await, Err(Error::StreamExists(_))));
-    assert_eq!(metastore.stream(&name).await.unwrap().unwrap().destination, destination);
+    assert!(matches!(metastore.create_stream(&new, NOW).await, Err(Error::StreamExists(_))));
+    assert_eq!(metastore.stream(&new.name).await.unwrap().unwrap().destination, new.destination);
+}
+
+#[tokio::test]
+async fn a_change_of_a_stream_in_doubt_is_settled_by_repeating_it_or_by_looking() {
+    let fixture = Fixture::postgres().await;
+    let (metastore, proxy) = behind_a_proxy(&fixture).await;
+    let key = WrappedDataKey { id: DataKeyId(1), wrapped_by: "arn".to_owned(), wrapped: "AA==".to_owned() };
+    let (none, next) =
+        (StreamEncryption::default(), StreamEncryption { data_keys: vec![key], ..Default::default() });
+    for (at, fault) in [Fault::CutAfter, Fault::CutBefore].into_iter().enumerate() {
+        let was_done = matches!(fault, Fault::CutAfter);
+        let stream = fixture.stream(&format!("s{at}"), &to_s3()).await;
+        let set = Tags::from([("a".to_owned(), "b".to_owned())]);
+        macro_rules! in_doubt {
+            ($call:expr) => {{
+                proxy.inject_matching(COMMIT, 1, fault.clone());
+                let error = $call.await.map(drop).unwrap_err();
+                assert_eq!(error.kind(), Kind::OutcomeUnknown, "{error}");
+                proxy.heal();
+                $call.await
+            }};
+        }
+        in_doubt!(metastore.change_tags(stream.id, &set, &[])).unwrap();
+        in_doubt!(metastore.set_encryption(stream.id, &none, &next)).unwrap();
+        in_doubt!(metastore.set_declared_in(stream.id, Some("a.toml"))).unwrap();
+        let again = in_doubt!(metastore.update_destination(stream.id, FIRST, &to_redshift("t"), NOW));
+        match was_done {
+            true => assert!(matches!(again, Err(Error::VersionMoved { found: StreamVersion(2), .. }))),
+            false => assert_eq!(again.unwrap().version, StreamVersion(2)),
+        }
+        let expected = Stream {
+            tags: set,
+            encryption: next.clone(),
+            declared_in: Some("a.toml".to_owned()),
+            version: StreamVersion(2),
+            destination: to_redshift("t"),
+            updated_at: Some(NOW),
+            ..stream
+        };
+        assert_eq!(metastore.stream(&expected.name).await.unwrap(), Some(expected));
+    }
 }
 
 #[tokio::test]
@@ -110,7 +151,8 @@ async fn a_call_that_is_dropped_leaves_the_store_usable_and_holds_no_lock() {
 async fn a_server_that_crashes_is_away_until_it_is_back_with_all_that_was_answered() {
     let server = Postgres::start().await;
     let metastore = open(&server.database().await, true).await.unwrap();
-    let stream = metastore.create_stream(&"clicks".parse().unwrap(), &to_s3(), NOW).await.unwrap();
+    let stream =
+        metastore.create_stream(&NewStream::new("clicks".parse().unwrap(), to_s3()), NOW).await.unwrap();
     server.crash().await;
     let away = metastore.streams().await.unwrap_err();
     assert_eq!(away.kind(), Kind::Retry, "{away}");
@@ -125,7 +167,8 @@ async fn a_server_that_crashes_is_away_until_it_is_back_with_all_that_was_answer
 async fn a_server_that_answers_nothing_ends_each_call_and_is_used_again_when_it_does() {
     let server = Postgres::start().await;
     let metastore = open(&server.database().await, true).await.unwrap();
-    let stream = metastore.create_stream(&"clicks".parse().unwrap(), &to_s3(), NOW).await.unwrap();
+    let stream =
+        metastore.create_stream(&NewStream::new("clicks".parse().unwrap(), to_s3()), NOW).await.unwrap();
     server.pause();
     let (read, written) = tokio::join!(
         tokio::time::timeout(SOON, metastore.streams()),
@@ -182,8 +225,8 @@ async fn a_process_that_holds_the_file_for_a_moment_is_waited_for() {
     let other = sqlx::SqlitePool::connect(&fixture.url).await.unwrap();
     let mut transaction = other.begin_with("begin immediate").await.unwrap();
     sqlx::query("update meta set streams_revision = 40").execute(&mut *transaction).await.unwrap();
-    let (name, destination) = ("clicks".parse().unwrap(), to_s3());
-    let (created, ()) = tokio::join!(fixture.metastore.create_stream(&name, &destination, NOW), async {
+    let new = NewStream::new("clicks".parse().unwrap(), to_s3());
+    let (created, ()) = tokio::join!(fixture.metastore.create_stream(&new, NOW), async {
         // Reads go on meanwhile, and see what is committed.
         assert_eq!(fixture.metastore.streams_revision().await.unwrap(), 0);
         transaction.commit().await.unwrap();
