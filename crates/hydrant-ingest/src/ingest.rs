@@ -11,8 +11,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
 use crate::{
-    StreamTable,
+    Keyring, StreamTable,
     lookup::Lookup,
+    master_keys::KeyError,
     metrics::{Metrics, Series},
     quota::{Limiter, Quotas},
 };
@@ -45,6 +46,9 @@ pub enum Error {
     /// Not now; the same call may succeed soon.
     #[error("records cannot be taken now: {0}")]
     Unavailable(String),
+    /// The stream is encrypted, and its key cannot be had. An operator must bring it.
+    #[error("records are to be encrypted, and cannot be")]
+    Key(#[from] KeyError),
 }
 
 /// Admits records from any source. Cheap to clone.
@@ -56,6 +60,7 @@ pub struct Ingest {
 struct Inner {
     log: Arc<dyn RecordLog>,
     streams: Arc<StreamTable>,
+    keyring: Arc<Keyring>,
     clock: Arc<dyn Clock>,
     quotas: Quotas,
     in_flight: Arc<Semaphore>,
@@ -102,13 +107,14 @@ impl Drop for Room {
 }
 
 impl Ingest {
-    /// Admits into `log` what `streams` knows.
+    /// Admits into `log` what `streams` knows, encrypted with what `keyring` has.
     ///
     /// # Errors
     /// The registry refused a metric.
     pub fn new(
         log: Arc<dyn RecordLog>,
         streams: Arc<StreamTable>,
+        keyring: Arc<Keyring>,
         clock: Arc<dyn Clock>,
         registry: &prometheus::Registry,
         settings: &Settings,
@@ -116,6 +122,7 @@ impl Ingest {
         let inner = Inner {
             log,
             streams,
+            keyring,
             clock,
             quotas: settings.quotas,
             in_flight: Arc::new(Semaphore::new(settings.bytes_in_flight_max.min(Semaphore::MAX_PERMITS))),
@@ -168,7 +175,7 @@ impl Ingest {
     }
 
     /// Stores one call's records whole or not at all, and answers when they are durable: the first record's position, the others
-    /// follow in the call's order.
+    /// follow in the call's order; and whether they were encrypted, as they are where `stream` says that its encryption is ENABLED.
     ///
     /// # Errors
     /// [`Error`]; with `Unavailable` because the log is ending, they may be stored.
@@ -181,6 +188,8 @@ impl Ingest {
         payload: Payload,
         call: Option<CallKey>,
     ) -> Result<Appended, Error> {
+        // Before the quota is used, and before anything is stored.
+        let key = self.inner.keyring.current(stream)?;
         let gate = self.gate(&stream.name);
         let (records, bytes) = (payload.records(), payload.data_bytes());
         if let Some(limiter) = &gate.limiter
@@ -189,7 +198,7 @@ impl Ingest {
             gate.series.throttled(u64::from(records));
             return Err(Error::Unavailable(format!("the stream's quota of {quota} is used up")));
         }
-        let append = Append { stream: stream.id, payload, arrival: self.inner.clock.now(), call };
+        let append = Append { stream: stream.id, payload, arrival: self.inner.clock.now(), call, key };
         let begun = self.inner.clock.monotonic();
         match self.inner.log.append(append).await {
             Ok(appended) => {
@@ -222,8 +231,9 @@ impl Ingest {
         gate
     }
 
-    /// Drops the series of streams that are gone.
+    /// Drops the series and keys of streams that are gone.
     pub fn forget_gone_streams(&self) {
+        self.inner.keyring.forget_gone_streams();
         let snapshot = self.inner.streams.snapshot();
         let _one_at_a_time = self.inner.changing_gates.lock();
         let mut gates = HashMap::clone(&self.inner.gates.load());

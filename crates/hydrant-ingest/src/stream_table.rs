@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,42 +11,15 @@ use std::{
 use arc_swap::ArcSwap;
 use hydrant_metastore::{Kind, Metastore};
 use hydrant_types::{MetastoreId, Stream, StreamId, StreamName};
-use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::sync::{Mutex, watch};
 
-/// One state of the table.
-#[derive(Debug, Default)]
-pub struct Snapshot {
-    by_name: HashMap<StreamName, Arc<Stream>>,
-    by_id: HashMap<StreamId, Arc<Stream>>,
-}
+mod copy;
+mod snapshot;
+#[cfg(test)]
+mod testing;
 
-impl Snapshot {
-    fn new(streams: Vec<Stream>) -> Self {
-        let streams: Vec<_> = streams.into_iter().map(Arc::new).collect();
-        Self {
-            by_name: streams.iter().map(|s| (s.name.clone(), s.clone())).collect(),
-            by_id: streams.iter().map(|s| (s.id, s.clone())).collect(),
-        }
-    }
-
-    /// The stream of this name.
-    pub fn by_name(&self, name: &str) -> Option<&Arc<Stream>> {
-        self.by_name.get(name)
-    }
-
-    /// The stream with this id.
-    pub fn by_id(&self, id: StreamId) -> Option<&Arc<Stream>> {
-        self.by_id.get(&id)
-    }
-
-    /// All of them, by name.
-    pub fn streams(&self) -> Vec<Arc<Stream>> {
-        let mut streams: Vec<_> = self.by_name.values().cloned().collect();
-        streams.sort_by(|a, b| a.name.cmp(&b.name));
-        streams
-    }
-}
+use copy::{Content, Copy, News};
+pub use snapshot::{Page, Snapshot};
 
 /// The table could not be made or refreshed.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +32,7 @@ pub enum Error {
         /// Why the metastore did not answer.
         source: hydrant_metastore::Error,
     },
-    /// The copy is not readable.
+    /// The copy is not readable; says at which line.
     #[error("read the copy of the stream table at {path}: {reason}")]
     BadCopy {
         /// Where it is.
@@ -93,16 +67,8 @@ pub enum Error {
     Metastore(#[from] hydrant_metastore::Error),
 }
 
-/// What is kept beside the log.
-#[derive(Debug, Serialize, Deserialize)]
-struct TableCopy {
-    #[serde(flatten)]
-    past: Past,
-    streams: Vec<Stream>,
-}
-
 /// From which metastore, and from when, a table is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Past {
     metastore: MetastoreId,
     revision: u64,
@@ -121,11 +87,34 @@ impl Past {
 /// The streams as this node knows them.
 pub struct StreamTable {
     metastore: Arc<dyn Metastore>,
-    copy: PathBuf,
+    copy_path: PathBuf,
+    known: Arc<Known>,
+    /// Held while the table is replaced, so that an older answer cannot overwrite a newer one.
+    state: Arc<Mutex<State>>,
+}
+
+/// What others see.
+struct Known {
     snapshot: ArcSwap<Snapshot>,
-    /// What the snapshot and the copy are of; held while they are replaced, so that an older answer cannot overwrite a newer one.
-    past: Arc<Mutex<Option<Past>>>,
     generation: watch::Sender<u64>,
+}
+
+/// What the snapshot and the copy are of.
+struct State {
+    past: Option<Past>,
+    copy: Copy,
+    /// Whether this process has compared the whole table with the metastore. A metastore that was restored while the node was down may
+    /// have come to the same revision again with other changes.
+    compared: bool,
+}
+
+/// What the metastore says that is not known yet.
+struct Found {
+    now: Past,
+    /// Only what changed since, or everything.
+    is_everything: bool,
+    changed: Vec<Stream>,
+    removed: Vec<StreamId>,
 }
 
 impl StreamTable {
@@ -137,14 +126,14 @@ impl StreamTable {
     /// # Errors
     /// [`Error`]: neither could be read, or they do not belong together.
     pub async fn load(metastore: Arc<dyn Metastore>, log_dir: &Path) -> Result<Arc<Self>, Error> {
-        let copy = read(&log_dir.join(Self::COPY_NAME))?;
-        let has_copy = copy.is_some();
-        let table = Self::new(metastore, log_dir, copy);
+        let (copy, content) = Copy::open(&log_dir.join(Self::COPY_NAME))?;
+        let has_copy = content.is_some();
+        let table = Self::new(metastore, log_dir, copy, content);
         match table.refresh().await {
             Ok(()) => {}
             Err(Error::Metastore(source)) if may_come_back(&source) => {
                 if !has_copy {
-                    return Err(Error::NoCopy { path: table.copy, source });
+                    return Err(Error::NoCopy { path: table.copy_path, source });
                 }
             }
             Err(error) => return Err(error),
@@ -157,18 +146,21 @@ impl StreamTable {
     /// # Errors
     /// [`Error::BadCopy`].
     pub fn from_copy(metastore: Arc<dyn Metastore>, log_dir: &Path) -> Result<Option<Arc<Self>>, Error> {
-        let copy = read(&log_dir.join(Self::COPY_NAME))?;
-        Ok(copy.map(|copy| Arc::new(Self::new(metastore, log_dir, Some(copy)))))
+        let (copy, content) = Copy::open(&log_dir.join(Self::COPY_NAME))?;
+        Ok(content.map(|content| Arc::new(Self::new(metastore, log_dir, copy, Some(content)))))
     }
 
-    fn new(metastore: Arc<dyn Metastore>, log_dir: &Path, copy: Option<TableCopy>) -> Self {
-        let past = copy.as_ref().map(|copy| copy.past);
+    fn new(metastore: Arc<dyn Metastore>, log_dir: &Path, copy: Copy, content: Option<Content>) -> Self {
+        let past = content.as_ref().map(|content| content.past);
+        let snapshot = Snapshot::new(content.map(|content| content.streams).unwrap_or_default());
         Self {
             metastore,
-            copy: log_dir.join(Self::COPY_NAME),
-            snapshot: ArcSwap::from_pointee(Snapshot::new(copy.map(|copy| copy.streams).unwrap_or_default())),
-            past: Arc::new(Mutex::new(past)),
-            generation: watch::Sender::new(0),
+            copy_path: log_dir.join(Self::COPY_NAME),
+            known: Arc::new(Known {
+                snapshot: ArcSwap::from_pointee(snapshot),
+                generation: watch::Sender::new(0),
+            }),
+            state: Arc::new(Mutex::new(State { past, copy, compared: false })),
         }
     }
 
@@ -177,71 +169,109 @@ impl StreamTable {
     /// # Errors
     /// [`Error::BadCopy`].
     pub fn read_copy(path: &Path) -> Result<Option<Vec<Stream>>, Error> {
-        Ok(read(path)?.map(|copy| copy.streams))
+        let (_, content) = Copy::open(path)?;
+        Ok(content.map(|content| content.streams))
     }
 
     /// The table as it is now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
+        self.known.snapshot.load_full()
     }
 
     /// The stream of this name, as this node knows it; no lock, no I/O.
     pub fn get(&self, name: &str) -> Option<Arc<Stream>> {
-        self.snapshot.load().by_name(name).cloned()
+        self.known.snapshot.load().by_name(name).cloned()
     }
 
     /// The stream with this id, as this node knows it.
     pub fn by_id(&self, id: StreamId) -> Option<Arc<Stream>> {
-        self.snapshot.load().by_id(id).cloned()
+        self.known.snapshot.load().by_id(id).cloned()
     }
 
     /// Counts up with each change of the table.
     pub fn generation(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
+        self.known.generation.subscribe()
     }
 
-    /// Reads the table anew, where the metastore's has changed. Called after each change through this node, on a timer, and for unknown
-    /// names. A stream is known only once the copy beside the log has it: what is acknowledged for it has a way after any restart.
+    /// Brings the table up to what the metastore says. Called after each change through this node, on a timer, and for unknown names; costs
+    /// what changed. A stream is known only once the copy beside the log has it: what is acknowledged for it has a way after any restart.
     ///
     /// # Errors
     /// [`Error`]; the table stays as it was.
     ///
     /// # Cancel safety
-    /// The copy may be ahead of the table; the next refresh brings it up.
+    /// What the metastore had answered by then is taken over all the same; the next refresh waits for that.
     pub async fn refresh(&self) -> Result<(), Error> {
-        let past = self.past.clone().lock_owned().await;
-        // The revision first: the streams are then at least as new.
-        let now = Past {
-            metastore: self.metastore.id().await?,
-            revision: self.metastore.streams_revision().await?,
-        };
-        if *past == Some(now) {
+        let mut state = self.state.clone().lock_owned().await;
+        let found = self.ask(&state).await?;
+        if !found.is_news(&state, &self.known.snapshot.load()) {
+            state.compared = true;
             return Ok(());
         }
-        let streams = self.metastore.streams().await?;
-        if let Some(odd) = past.and_then(|past| past.odd(now)) {
-            refuse_missing(&self.snapshot.load(), &streams, odd)?;
-        }
-        let mut past = self.write_copy(past, TableCopy { past: now, streams: streams.clone() }).await?;
-        self.snapshot.store(Arc::new(Snapshot::new(streams)));
-        *past = Some(now);
-        self.generation.send_modify(|generation| *generation += 1);
-        Ok(())
+        let known = self.known.clone();
+        // The lock goes with the work: where the caller is cancelled meanwhile, the next refresh waits for it.
+        let taken_over = tokio::task::spawn_blocking(move || known.take_over(&mut state, found)).await;
+        taken_over
+            .unwrap_or_else(|panic| Err(io::Error::other(panic)))
+            .map_err(|source| Error::WriteCopy { path: self.copy_path.clone(), source })
     }
 
-    /// The guard goes with the write: where the caller is cancelled meanwhile, the next refresh still waits for it.
-    async fn write_copy(
-        &self,
-        guard: OwnedMutexGuard<Option<Past>>,
-        copy: TableCopy,
-    ) -> Result<OwnedMutexGuard<Option<Past>>, Error> {
-        let path = self.copy.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let text = serde_json::to_vec(&copy).expect("streams are plain data");
-            write_durably(&path, &text).map(|()| guard)
-        });
-        let written = written.await.unwrap_or_else(|panic| Err(std::io::Error::other(panic)));
-        written.map_err(|source| Error::WriteCopy { path: self.copy.clone(), source })
+    async fn ask(&self, state: &State) -> Result<Found, Error> {
+        let metastore = self.metastore.id().await?;
+        let same = state.past.filter(|past| past.metastore == metastore && state.compared);
+        let since = same.map_or(0, |past| past.revision);
+        let mut changes = self.metastore.streams_changed(since).await?;
+        let odd = state.past.and_then(|past| past.odd(Past { metastore, revision: changes.revision }));
+        if let Some(odd) = odd {
+            if since > 0 {
+                changes = self.metastore.streams_changed(0).await?;
+            }
+            refuse_missing(&self.known.snapshot.load(), &changes.changed, odd)?;
+        }
+        Ok(Found {
+            now: Past { metastore, revision: changes.revision },
+            is_everything: since == 0 || odd.is_some(),
+            changed: changes.changed,
+            removed: changes.removed,
+        })
+    }
+}
+
+impl Found {
+    fn is_news(&self, state: &State, known: &Snapshot) -> bool {
+        state.past != Some(self.now) || self.differs(known)
+    }
+
+    /// Whether the streams are others than those that are known.
+    fn differs(&self, known: &Snapshot) -> bool {
+        match self.is_everything {
+            true => {
+                let is_known =
+                    |stream: &Stream| known.by_id(stream.id).is_some_and(|known| **known == *stream);
+                self.changed.len() != known.ordered().len() || !self.changed.iter().all(is_known)
+            }
+            false => !self.changed.is_empty() || !self.removed.is_empty(),
+        }
+    }
+}
+
+impl Known {
+    fn take_over(&self, state: &mut State, found: Found) -> io::Result<()> {
+        let before = self.snapshot.load();
+        let differs = found.differs(&before);
+        let Found { now, is_everything, changed, removed } = found;
+        let ids: Vec<_> = changed.iter().map(|stream| stream.id).collect();
+        let (news, next) = match is_everything {
+            true => (News::All, Snapshot::new(changed)),
+            false => (News::Some(&ids, &removed), before.with(changed, &removed)),
+        };
+        state.copy.write(now, news, &next)?;
+        (state.past, state.compared) = (Some(now), true);
+        if differs {
+            self.snapshot.store(Arc::new(next));
+            self.generation.send_modify(|generation| *generation += 1);
+        }
+        Ok(())
     }
 }
 
@@ -251,32 +281,12 @@ fn may_come_back(error: &hydrant_metastore::Error) -> bool {
 }
 
 fn refuse_missing(known: &Snapshot, found: &[Stream], odd: &'static str) -> Result<(), Error> {
-    let is_there =
-        |stream: &Stream| found.iter().any(|found| found.id == stream.id && found.name == stream.name);
-    let missing: Vec<_> = known.streams().into_iter().filter(|stream| !is_there(stream)).collect();
-    match missing.first() {
+    let there: HashMap<StreamId, &StreamName> =
+        found.iter().map(|stream| (stream.id, &stream.name)).collect();
+    let mut missing =
+        known.ordered().iter().filter(|stream| there.get(&stream.id) != Some(&&stream.name)).peekable();
+    match missing.peek().map(|stream| stream.name.clone()) {
         None => Ok(()),
-        Some(stream) => {
-            Err(Error::StreamsMissing { count: missing.len(), example: stream.name.clone(), odd })
-        }
+        Some(example) => Err(Error::StreamsMissing { count: missing.count(), example, odd }),
     }
-}
-
-fn read(path: &Path) -> Result<Option<TableCopy>, Error> {
-    let bad = |reason: String| Error::BadCopy { path: path.to_owned(), reason };
-    match std::fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|e| bad(e.to_string())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(bad(error.to_string())),
-    }
-}
-
-/// Replaces a small file so that a crash leaves the old or the new one.
-fn write_durably(path: &Path, text: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_extension("tmp");
-    let file = std::fs::File::create(&temporary)?;
-    std::io::Write::write_all(&mut &file, text)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    std::fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

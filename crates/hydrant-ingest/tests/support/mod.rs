@@ -3,9 +3,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use hydrant_ingest::{Ingest, Settings, StreamTable};
+use hydrant_ingest::{Ingest, Keyring, MasterKeys, Settings, StreamTable};
 use hydrant_log::{FileLog, Payload};
-use hydrant_metastore::Metastore;
+use hydrant_metastore::{Metastore, NewStream};
 use hydrant_testkit::{ManualClock, SeededEntropy};
 use hydrant_types::{
     BufferingHints, Clock, CloudWatchLogging, Compression, Destination, Entropy, S3Settings, Stream,
@@ -22,6 +22,7 @@ pub struct Site {
 pub struct Node {
     pub log: Arc<FileLog>,
     pub streams: Arc<StreamTable>,
+    pub keyring: Arc<Keyring>,
     pub ingest: Ingest,
     pub registry: Registry,
 }
@@ -63,8 +64,11 @@ impl Site {
         let log = FileLog::open(log_settings, hydrant_log::Deps::system(clock.clone(), entropy), &registry)
             .unwrap();
         let streams = StreamTable::load(self.metastore.clone(), &self.log_dir()).await.unwrap();
-        let ingest = Ingest::new(log.clone(), streams.clone(), clock, &registry, &settings).unwrap();
-        Node { log, streams, ingest, registry }
+        let keyring = Arc::new(Keyring::new(MasterKeys::default(), streams.clone()));
+        log.set_data_keys(keyring.clone());
+        let ingest =
+            Ingest::new(log.clone(), streams.clone(), keyring.clone(), clock, &registry, &settings).unwrap();
+        Node { log, streams, keyring, ingest, registry }
     }
 }
 
@@ -97,7 +101,10 @@ pub async fn away() -> Arc<dyn Metastore> {
 
 pub async fn create(metastore: &dyn Metastore, name: &str) -> Stream {
     let name: StreamName = name.parse().unwrap();
-    metastore.create_stream(&name, &destination(), ManualClock::default().now()).await.unwrap()
+    metastore
+        .create_stream(&NewStream::new(name.clone(), destination()), ManualClock::default().now())
+        .await
+        .unwrap()
 }
 
 pub fn destination() -> Destination {
