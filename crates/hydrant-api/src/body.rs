@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hydrant_ingest::Room;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
 /// Read and thrown away, so that a client that is still sending sees the refusal rather than a reset connection.
@@ -33,14 +34,16 @@ pub(crate) enum BodyError {
     Ended(#[source] hyper::Error),
 }
 
-/// The whole of `body`, at most `bytes_max` of it, and the room it takes. Room is taken as it arrives.
+/// The whole of `body`, at most `bytes_max` of it, and the room it takes. Room is taken as it arrives, and `hasher` is fed: a piece is what
+/// one read of the connection brought, so that no worker is held up for longer than its hash takes.
 pub(crate) async fn read(
     mut body: Incoming,
     bytes_max: usize,
     mut room: Room,
     patience: Duration,
+    hasher: Option<&mut Sha256>,
 ) -> Result<(Bytes, Room), BodyError> {
-    let metered = Metered { body: &mut body, bytes_max, left: bytes_max, room: &mut room };
+    let metered = Metered { body: &mut body, bytes_max, left: bytes_max, room: &mut room, hasher };
     let collected = timeout(patience, metered.collect()).await.unwrap_or(Err(BodyError::TimedOut));
     match collected {
         Ok(collected) => Ok((collected.to_bytes(), room)),
@@ -79,6 +82,7 @@ struct Metered<'a> {
     bytes_max: usize,
     left: usize,
     room: &'a mut Room,
+    hasher: Option<&'a mut Sha256>,
 }
 
 impl Body for Metered<'_> {
@@ -96,6 +100,9 @@ impl Body for Metered<'_> {
         let bytes = frame.data_ref().map_or(0, Bytes::len);
         self.left = self.left.checked_sub(bytes).ok_or(BodyError::TooLarge(self.bytes_max))?;
         self.room.grow(bytes).map_err(|_| BodyError::NoRoom)?;
+        if let (Some(hasher), Some(data)) = (&mut self.hasher, frame.data_ref()) {
+            hasher.update(data);
+        }
         Poll::Ready(Some(Ok(frame)))
     }
 

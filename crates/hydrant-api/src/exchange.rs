@@ -7,14 +7,17 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
+use hydrant_auth::{Authenticator, Caller, Claim, Head};
 use hydrant_log::CallKey;
 use hydrant_types::{Clock, Entropy};
 use hyper::body::{Body, Incoming};
+use sha2::{Digest, Sha256};
 use tracing::{debug, error};
 
 use crate::{
     body::{self, BodyError},
     error::ApiError,
+    head,
     metrics::Metrics,
     operations::{Operation, Operations},
 };
@@ -24,6 +27,7 @@ const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-amz-js
 /// Answers requests.
 pub(crate) struct Exchange {
     pub(crate) operations: Operations,
+    pub(crate) authenticator: Arc<Authenticator>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) metrics: Metrics,
@@ -44,6 +48,16 @@ impl Exchange {
         });
         let took = self.clock.monotonic().saturating_sub(begun);
         self.metrics.answered(operation, outcome.as_ref().err(), took);
+        self.respond(outcome)
+    }
+
+    /// An error without looking at the request.
+    pub(crate) fn refuse(&self, error: ApiError) -> Response<Full<Bytes>> {
+        self.metrics.answered(None, Some(&error), Duration::ZERO);
+        self.respond(Err(error))
+    }
+
+    fn respond(&self, outcome: Result<Vec<u8>, ApiError>) -> Response<Full<Bytes>> {
         let mut response = match outcome {
             Ok(body) => Response::new(Full::new(Bytes::from(body))),
             Err(error) => error_response(&error),
@@ -60,6 +74,8 @@ impl Exchange {
         response
     }
 
+    /// In this order: the operation, what the head says of the caller, the body, the caller's signature, what the caller may do (which needs
+    /// the stream's name, and comes before everything else that the input says), the operation itself.
     async fn handle(
         &self,
         operation: Option<Operation>,
@@ -67,32 +83,55 @@ impl Exchange {
         body: Incoming,
     ) -> Result<Vec<u8>, ApiError> {
         let announced = body.size_hint().lower();
-        let operation = match accepted(operation, &parts.headers) {
-            Ok(operation) if announced <= operation.body_bytes_max() as u64 => operation,
-            refused => {
+        let (operation, claim) = match self.admit(operation, parts, announced) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
                 // A client that waits for leave to send gets the refusal instead.
                 if !parts.headers.contains_key(header::EXPECT) {
                     body::discard(body).await;
                 }
-                return Err(match refused {
-                    Ok(operation) => ApiError::too_large(operation.body_bytes_max()),
-                    Err(refusal) => refusal,
-                });
+                return Err(refusal);
             }
         };
-        // Calls are not authenticated yet; the verifier's place is here, before the body is used.
+        let mut claim = claim.map(|claim| (claim, Sha256::new()));
+        let hasher = claim.as_mut().map(|(_, hasher)| hasher);
         let room = self.operations.ingest.room();
-        let body = body::read(body, operation.body_bytes_max(), room, self.body_timeout).await;
+        let body = body::read(body, operation.body_bytes_max(), room, self.body_timeout, hasher).await;
         let (body, room) = body.map_err(|error| {
             debug!(%error, announced, "a request's body was not read");
             body_refusal(&error)
         })?;
-        let call = operation.call_name().and_then(|name| call_key(&parts.headers, name));
+        let caller = match claim {
+            Some((claim, hasher)) => claim.verify(hasher.finalize().into()).map_err(refused_caller)?,
+            None => Caller::anonymous(),
+        };
+        let call = operation.call_name().and_then(|name| call_key(&parts.headers, name, &caller));
         // The room is held until the answer, for what became of the body is in memory until then.
-        let answer = self.operations.run(operation, body, call).await;
+        let answer = self.operations.run(operation, body, call, &caller).await;
         drop(room);
         answer
     }
+
+    /// What can be said before the body is read.
+    fn admit(
+        &self,
+        operation: Option<Operation>,
+        parts: &http::request::Parts,
+        announced: u64,
+    ) -> Result<(Operation, Option<Claim>), ApiError> {
+        head::check(&parts.headers)?;
+        let operation = accepted(operation, &parts.headers)?;
+        let claim = self.authenticator.claim(&Head::from(parts)).map_err(refused_caller)?;
+        match announced <= operation.body_bytes_max() as u64 {
+            true => Ok((operation, claim)),
+            false => Err(ApiError::too_large(operation.body_bytes_max())),
+        }
+    }
+}
+
+fn refused_caller(error: hydrant_auth::Error) -> ApiError {
+    debug!(%error, "a caller was not authenticated");
+    error.into()
 }
 
 /// The operation that the request line and headers name; `None` where there is no such.
@@ -140,21 +179,22 @@ fn error_response(error: &ApiError) -> Response<Full<Bytes>> {
 
 /// Names the call by who calls, what, and under which id; `None` where the client gives no id, for then two calls that look alike
 /// may both be meant.
-fn call_key(headers: &HeaderMap, operation: u8) -> Option<CallKey> {
+fn call_key(headers: &HeaderMap, operation: u8, caller: &Caller) -> Option<CallKey> {
     let id = headers.get("amz-sdk-invocation-id")?.as_bytes();
     if id.is_empty() {
         return None;
     }
-    let caller = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once("Credential=")?.1.split('/').next())
-        .unwrap_or("anonymous");
+    let caller = caller.access_key_id().or_else(|| claimed_key(headers)).unwrap_or("anonymous");
     let mut text = Vec::with_capacity(caller.len() + id.len() + 2);
     text.extend_from_slice(caller.as_bytes());
     text.extend_from_slice(&[0, operation]);
     text.extend_from_slice(id);
     Some(CallKey::of(&text))
+}
+
+/// Where nobody is asked, callers are told apart by the access key they say they have.
+fn claimed_key(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once("Credential=")?.1.split('/').next()
 }
 
 #[cfg(test)]
@@ -165,7 +205,7 @@ mod tests {
 
     fn key(pairs: &[(&'static str, &str)], operation: u8) -> Option<CallKey> {
         let headers = pairs.iter().map(|(name, value)| ((*name).parse().unwrap(), value.parse().unwrap()));
-        call_key(&headers.collect(), operation)
+        call_key(&headers.collect(), operation, &Caller::anonymous())
     }
 
     #[test]

@@ -3,12 +3,14 @@
 use std::{collections::HashMap, time::Duration};
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, exponential_buckets,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    exponential_buckets,
 };
 
 use crate::{
     error::{self, ApiError},
     operations::Operation,
+    server::Cut,
 };
 
 /// Figures by operation. The labels' values are our own operations and error codes, all there from the start.
@@ -70,5 +72,53 @@ impl Metrics {
                 }
             }
         }
+    }
+}
+
+/// Figures of connections, with or without a request on them. Every reason is there from the start.
+#[derive(Debug)]
+pub(crate) struct ConnectionMetrics {
+    open: IntGauge,
+    accepted: IntCounter,
+    cut: HashMap<Cut, IntCounter>,
+}
+
+impl ConnectionMetrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let open = IntGauge::new("hydrant_api_connections", "Connections that are open.")?;
+        registry.register(Box::new(open.clone()))?;
+        let accepted =
+            IntCounter::new("hydrant_api_connections_accepted_total", "Connections that were accepted.")?;
+        registry.register(Box::new(accepted.clone()))?;
+        let cut = IntCounterVec::new(
+            Opts::new(
+                "hydrant_api_connections_cut_total",
+                "Connections that ended otherwise than by a client that was done, by reason.",
+            ),
+            &["reason"],
+        )?;
+        registry.register(Box::new(cut.clone()))?;
+        let cut = Cut::ALL.into_iter().map(|reason| (reason, cut.with_label_values(&[reason.reason()])));
+        Ok(Self { open, accepted, cut: cut.collect() })
+    }
+
+    /// Counts a connection; open until what is returned is dropped.
+    pub(crate) fn open(&self) -> Open<'_> {
+        self.accepted.inc();
+        self.open.inc();
+        Open(&self.open)
+    }
+
+    pub(crate) fn cut(&self, reason: Cut) {
+        self.cut[&reason].inc();
+    }
+}
+
+/// A connection that is counted as open.
+pub(crate) struct Open<'a>(&'a IntGauge);
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
