@@ -1,10 +1,12 @@
 //! DescribeDeliveryStream's answer: what real Firehose echoes, defaults included, and no secret.
 
-use hydrant_types::{CloudWatchLogging, Destination, RedshiftSettings, S3Settings, Stream, StreamStatus};
+use hydrant_types::{
+    CloudWatchLogging, Destination, RedshiftSettings, S3Settings, Stream, StreamEncryption, StreamStatus,
+};
 use serde_json::{Map, Value, json};
 
 /// Constant across updates, as the service has it.
-const DESTINATION_ID: &str = "destinationId-000000000001";
+pub(crate) const DESTINATION_ID: &str = "destinationId-000000000001";
 
 /// `arn:aws:firehose:<region>:<account>:deliverystream/<name>`
 pub(crate) fn arn(region: &str, account: &str, name: &str) -> String {
@@ -16,16 +18,20 @@ pub(crate) fn arn(region: &str, account: &str, name: &str) -> String {
     format!("arn:{partition}:firehose:{region}:{account}:deliverystream/{name}")
 }
 
-pub(crate) fn describe(stream: &Stream, region: &str, account: &str) -> Value {
-    let status = match stream.status {
+/// API value of `DeliveryStreamStatus`.
+pub(crate) fn status(status: StreamStatus) -> &'static str {
+    match status {
         StreamStatus::Active => "ACTIVE",
         StreamStatus::Deleting => "DELETING",
-    };
+    }
+}
+
+pub(crate) fn describe(stream: &Stream, region: &str, account: &str) -> Value {
     let mut description = json!({
         "DeliveryStreamName": stream.name,
         "DeliveryStreamARN": arn(region, account, stream.name.as_str()),
-        "DeliveryStreamStatus": status,
-        "DeliveryStreamEncryptionConfiguration": {"Status": "DISABLED"},
+        "DeliveryStreamStatus": status(stream.status),
+        "DeliveryStreamEncryptionConfiguration": encryption(&stream.encryption),
         "DeliveryStreamType": "DirectPut",
         "VersionId": stream.version.to_string(),
         "CreateTimestamp": stream.created_at.as_epoch_seconds(),
@@ -36,6 +42,35 @@ pub(crate) fn describe(stream: &Stream, region: &str, account: &str) -> Value {
         description["LastUpdateTimestamp"] = updated_at.as_epoch_seconds().into();
     }
     json!({"DeliveryStreamDescription": description})
+}
+
+fn encryption(encryption: &StreamEncryption) -> Value {
+    match &encryption.current {
+        None => json!({"Status": "DISABLED"}),
+        Some(current) => match &current.key_arn {
+            None => json!({"KeyType": "AWS_OWNED_CMK", "Status": "ENABLED"}),
+            Some(arn) => json!({"KeyARN": arn, "KeyType": "CUSTOMER_MANAGED_CMK", "Status": "ENABLED"}),
+        },
+    }
+}
+
+/// The settings in force as the configuration that makes them: the description's members under the configuration's names.
+pub(crate) fn configuration(destination: &Destination) -> Map<String, Value> {
+    let described = match destination {
+        Destination::S3(s3) => s3_description(s3),
+        Destination::Redshift(redshift) => redshift_description(redshift),
+    };
+    let Value::Object(mut config) = described else { return Map::new() };
+    if let Destination::Redshift(redshift) = destination {
+        if let Some(s3) = config.remove("S3DestinationDescription") {
+            config.insert("S3Configuration".to_owned(), s3);
+        }
+        // One was given where there is no secret, and was not kept.
+        if redshift.secret_arn.is_none() {
+            config.insert("Password".to_owned(), "not kept".into());
+        }
+    }
+    config
 }
 
 fn destination(destination: &Destination) -> Value {
@@ -102,5 +137,94 @@ fn set(object: &mut Value, name: &str, value: Option<&str>) {
     let members: Option<&mut Map<String, Value>> = object.as_object_mut();
     if let (Some(members), Some(value)) = (members, value) {
         members.insert(name.to_owned(), value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hydrant_types::{CurrentKey, DataKeyId, StreamId, StreamVersion, Tags, Timestamp};
+
+    use super::*;
+    use crate::{
+        destination::{self, Kind},
+        input::{Faults, Node},
+        model,
+        shape::Findings,
+    };
+
+    fn s3_config() -> Value {
+        json!({
+            "RoleARN": "arn:aws:iam::123456789012:role/r", "BucketARN": "arn:aws:s3:::b", "Prefix": "p/",
+            "CompressionFormat": "GZIP", "BufferingHints": {"SizeInMBs": 2, "IntervalInSeconds": 3},
+            "CloudWatchLoggingOptions": {"Enabled": true, "LogGroupName": "g", "LogStreamName": "s"},
+        })
+    }
+
+    fn redshift_config() -> Value {
+        json!({
+            "RoleARN": "arn:aws:iam::123456789012:role/r",
+            "ClusterJDBCURL": "jdbc:redshift://shop.abc.eu-west-1.redshift.amazonaws.com:5439/dev",
+            "CopyCommand": {"DataTableName": "t", "DataTableColumns": "a", "CopyOptions": "GZIP"},
+            "Username": "u", "Password": "123456", "RetryOptions": {"DurationInSeconds": 1}, "S3Configuration": s3_config(),
+            "CloudWatchLoggingOptions": {"Enabled": false, "LogGroupName": "g"},
+        })
+    }
+
+    fn with_secret() -> Value {
+        let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s";
+        let mut config = redshift_config();
+        config["SecretsManagerConfiguration"] = json!({"Enabled": true, "SecretARN": secret});
+        config
+    }
+
+    fn read(kind: Kind, config: &Value) -> Destination {
+        let mut faults = Faults::default();
+        let read = destination::read(kind, &Node::root(config), &mut faults);
+        faults.or(read).unwrap()
+    }
+
+    fn every_destination() -> [(Kind, Destination); 3] {
+        [
+            (Kind::ExtendedS3, s3_config()),
+            (Kind::Redshift, redshift_config()),
+            (Kind::Redshift, with_secret()),
+        ]
+        .map(|(kind, config)| (kind, read(kind, &config)))
+    }
+
+    #[test]
+    fn what_is_described_is_what_the_model_says_and_nothing_else() {
+        for (_, destination) in every_destination() {
+            for key_arn in [None, Some("arn:aws:kms:eu-west-1:123456789012:key/k".to_owned())] {
+                let current = Some(CurrentKey { key_arn, data_key: DataKeyId(1) });
+                let stream = Stream {
+                    id: StreamId(1),
+                    name: "s".parse().unwrap(),
+                    status: StreamStatus::Active,
+                    version: StreamVersion(3),
+                    destination: destination.clone(),
+                    created_at: Timestamp(1),
+                    updated_at: Some(Timestamp(2)),
+                    tags: Tags::new(),
+                    encryption: StreamEncryption { current, ..StreamEncryption::default() },
+                    declared_in: None,
+                };
+                let described = describe(&stream, "eu-west-1", "123456789012");
+                let findings = Findings::of_strict(&described, model::shape("DescribeDeliveryStreamOutput"));
+                assert!(findings.is_empty(), "{findings:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_made_of_settings_makes_the_same_settings() {
+        for (kind, destination) in every_destination() {
+            let config = Value::Object(configuration(&destination));
+            let name = kind.configuration();
+            // Describe says that there is no backup; nothing else is not a member of the configuration.
+            let findings = Findings::of_strict(&config, model::shape(&name));
+            assert!(findings.is_empty(), "{findings:?}");
+            assert_eq!(read(kind, &config), destination);
+        }
     }
 }

@@ -1,20 +1,32 @@
 //! Errors as AWS JSON 1.1 has them.
 
-use serde_json::json;
+use hydrant_auth::Denied;
+use serde_json::Value;
+
+use crate::shape::Finding;
 
 /// Every code that is given.
-pub(crate) const CODES: [&str; 11] = [
+pub(crate) const CODES: [&str; 19] = [
     "SerializationException",
     "ValidationException",
     "InvalidArgumentException",
     "ResourceNotFoundException",
     "ResourceInUseException",
     "LimitExceededException",
+    "ConcurrentModificationException",
+    "InvalidKMSResourceException",
     "UnknownOperationException",
     "ServiceUnavailableException",
     "RequestEntityTooLargeException",
     "RequestTimeoutException",
     "InternalFailure",
+    // Of hydrant-auth.
+    "MissingAuthenticationTokenException",
+    "IncompleteSignatureException",
+    "InvalidSignatureException",
+    "UnrecognizedClientException",
+    "ThrottlingException",
+    Denied::CODE,
 ];
 
 /// An error answer.
@@ -26,12 +38,14 @@ pub struct ApiError {
     pub code: &'static str,
     /// `message`; some codes have none.
     pub message: Option<String>,
+    /// `code`, which InvalidKMSResourceException has: what the key's service said.
+    pub kms_code: Option<&'static str>,
 }
 
 impl ApiError {
     fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
         debug_assert!(CODES.contains(&code), "{code} is counted");
-        Self { status, code, message: Some(message.into()) }
+        Self { status, code, message: Some(message.into()), kms_code: None }
     }
 
     /// Not JSON, or a member of the wrong type.
@@ -40,9 +54,10 @@ impl ApiError {
     }
 
     /// Shapes are violated; all of them in one message.
-    pub(crate) fn validation(violations: &[String]) -> Self {
+    pub(crate) fn validation(violations: &[Finding]) -> Self {
         let errors = if violations.len() == 1 { "error" } else { "errors" };
-        let message = format!("{} validation {errors} detected: {}", violations.len(), violations.join("; "));
+        let texts: Vec<&str> = violations.iter().map(|violation| violation.text.as_str()).collect();
+        let message = format!("{} validation {errors} detected: {}", texts.len(), texts.join("; "));
         Self::new(400, "ValidationException", message)
     }
 
@@ -74,8 +89,17 @@ impl ApiError {
         Self::new(400, "LimitExceededException", message)
     }
 
+    pub(crate) fn concurrent_modification(message: impl Into<String>) -> Self {
+        Self::new(400, "ConcurrentModificationException", message)
+    }
+
+    /// `kms_code` is the name of the exception that AWS's key service would have given.
+    pub(crate) fn invalid_kms_resource(kms_code: &'static str, message: impl Into<String>) -> Self {
+        Self { kms_code: Some(kms_code), ..Self::new(400, "InvalidKMSResourceException", message) }
+    }
+
     pub(crate) fn unknown_operation() -> Self {
-        Self { status: 400, code: "UnknownOperationException", message: None }
+        Self { status: 400, code: "UnknownOperationException", message: None, kms_code: None }
     }
 
     /// 503, which every SDK retries by itself.
@@ -101,9 +125,37 @@ impl ApiError {
 
     /// The body of the answer.
     pub fn body(&self) -> String {
-        match &self.message {
-            Some(message) => json!({"__type": self.code, "message": message}).to_string(),
-            None => json!({"__type": self.code}).to_string(),
+        // The code comes first, as AWS writes it. AccessDenied's message has a capital, unlike all others'.
+        let mut body = format!(r#"{{"__type":"{}""#, self.code);
+        let message = if self.code == Denied::CODE { "Message" } else { "message" };
+        for (member, value) in [("code", self.kms_code), (message, self.message.as_deref())] {
+            if let Some(value) = value {
+                body.push_str(&format!(r#","{member}":{}"#, Value::from(value)));
+            }
         }
+        body.push('}');
+        body
+    }
+}
+
+impl From<hydrant_auth::Error> for ApiError {
+    fn from(error: hydrant_auth::Error) -> Self {
+        Self::new(error.status(), error.code(), error.to_string())
+    }
+}
+
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        Self::new(400, Denied::CODE, denied.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_an_unverified_caller_is_counted() {
+        assert!(hydrant_auth::Error::CODES.iter().all(|code| CODES.contains(code)));
     }
 }

@@ -5,9 +5,6 @@ use std::sync::LazyLock;
 use hydrant_types::Warehouse;
 use regex::Regex;
 
-/// The model's pattern, for messages.
-pub(crate) const PATTERN: &str = r"jdbc:(redshift|postgresql)://((?!-)[A-Za-z0-9-]{1,63}(?<!-)\.)+(redshift(-serverless)?)\.([a-zA-Z0-9\.\-]+):\d{1,5}/[a-zA-Z0-9_$-]+";
-
 /// What the URL names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
@@ -16,7 +13,7 @@ pub(crate) struct Target {
     pub(crate) database: String,
 }
 
-/// Whether the model's pattern matches.
+/// Whether the model's pattern matches, which looks ahead and behind: no label begins or ends with a dash.
 pub(crate) fn matches(url: &str) -> bool {
     captures(url).is_some()
 }

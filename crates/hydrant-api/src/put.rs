@@ -8,7 +8,7 @@ use crate::{
     model,
     put_json::{Form, PutJson, Record, Records, Text},
     scanner,
-    shape::{self, violate},
+    shape::{self, Findings},
 };
 
 /// A put, read and within every limit of its shape.
@@ -48,7 +48,7 @@ pub(crate) fn parse_one(body: &[u8]) -> Result<PutInput, ApiError> {
                 reader.record("record", record)?;
             }
         }
-        _ => violate(&mut reader.violations, "record", "Member must not be null"),
+        _ => reader.findings.violates(&"record".into(), "Member must not be null"),
     }
     reader.finish(stream)
 }
@@ -59,10 +59,10 @@ pub(crate) fn parse_batch(body: &[u8]) -> Result<PutInput, ApiError> {
     let mut reader = Reader::new(body.len());
     let stream = reader.stream(input.stream)?;
     match input.records {
-        Records::Absent => violate(&mut reader.violations, "records", "Member must not be null"),
+        Records::Absent => reader.findings.violates(&"records".into(), "Member must not be null"),
         Records::WrongType => return Err(shape::wrong_type("records", "a list")),
         Records::List(records, count) => {
-            shape::check_length(count, 1, limits::BATCH_RECORDS_MAX, "records", &mut reader.violations);
+            reader.findings.check_length(count, 1, limits::BATCH_RECORDS_MAX, &"records".into());
             for (at, record) in records.into_iter().enumerate() {
                 reader.record(&format!("records.{}.member", at + 1), record)?;
             }
@@ -74,22 +74,22 @@ pub(crate) fn parse_batch(body: &[u8]) -> Result<PutInput, ApiError> {
 /// Collects records and violations.
 struct Reader {
     payload: Payload,
-    violations: Vec<String>,
+    findings: Findings,
 }
 
 impl Reader {
     fn new(body_len: usize) -> Self {
-        Self { payload: Payload::with_capacity(body_len / 4 * 3), violations: Vec::new() }
+        Self { payload: Payload::with_capacity(body_len / 4 * 3), findings: Findings::default() }
     }
 
     /// `None` where it is not a name; then there is a violation.
     fn stream(&mut self, stream: Text<'_>) -> Result<Option<StreamName>, ApiError> {
         let path = "deliveryStreamName";
         match stream {
-            Text::Absent => violate(&mut self.violations, path, "Member must not be null"),
+            Text::Absent => self.findings.violates(&path.into(), "Member must not be null"),
             Text::WrongType => return Err(shape::wrong_type(path, "a string")),
             Text::Is(stream) => {
-                shape::check_text(&stream, &model::NAME, path, &mut self.violations);
+                self.findings.check_text(&stream, model::shape("DeliveryStreamName"), &path.into());
                 return Ok(stream.parse().ok());
             }
         }
@@ -99,10 +99,10 @@ impl Reader {
     fn record(&mut self, path: &str, record: Record<'_>) -> Result<(), ApiError> {
         let data_path = || format!("{path}.data");
         match record {
-            Record::Absent => violate(&mut self.violations, path, "Member must not be null"),
+            Record::Absent => self.findings.violates(&path.into(), "Member must not be null"),
             Record::WrongType => return Err(shape::wrong_type(path, "an object")),
             Record::Data(Text::Absent) => {
-                violate(&mut self.violations, &data_path(), "Member must not be null")
+                self.findings.violates(&data_path().as_str().into(), "Member must not be null")
             }
             Record::Data(Text::WrongType) => {
                 return Err(shape::wrong_type(&data_path(), "a string of base64"));
@@ -116,16 +116,15 @@ impl Reader {
         scanner::decode_into(data.as_bytes(), self.payload.buffer())
             .ok_or_else(|| ApiError::serialization(format!("Member '{path}' is not base64 with padding.")))?;
         let bytes = self.payload.record_bytes_current();
-        shape::check_length(bytes, 0, limits::RECORD_BYTES_MAX, path, &mut self.violations);
+        self.findings.check_length(bytes, 0, limits::RECORD_BYTES_MAX, &path.into());
         self.payload.end_record();
         Ok(())
     }
 
     fn finish(self, stream: Option<StreamName>) -> Result<PutInput, ApiError> {
-        match stream {
-            Some(stream) if self.violations.is_empty() => Ok(PutInput { stream, payload: self.payload }),
-            _ => Err(ApiError::validation(&self.violations)),
-        }
+        self.findings.refusal()?;
+        let stream = stream.expect("what the model takes for a name is one");
+        Ok(PutInput { stream, payload: self.payload })
     }
 }
 
@@ -134,7 +133,9 @@ pub(crate) fn answer_one(log: LogId, stream: StreamId, appended: Appended) -> Ve
     let mut body = Vec::with_capacity(RecordId::TEXT_LEN + 40);
     body.extend_from_slice(b"{\"RecordId\":\"");
     RecordId { log, stream, position: appended.first }.write_to(&mut body);
-    body.extend_from_slice(b"\",\"Encrypted\":false}");
+    body.extend_from_slice(b"\",\"Encrypted\":");
+    body.extend_from_slice(json_bool(appended.encrypted));
+    body.push(b'}');
     body
 }
 
@@ -143,7 +144,9 @@ pub(crate) fn answer_batch(log: LogId, stream: StreamId, appended: Appended) -> 
     const ENTRY: &[u8] = b"{\"RecordId\":\"";
     let records = appended.records as usize;
     let mut body = Vec::with_capacity(80 + records * (RecordId::TEXT_LEN + ENTRY.len() + 3));
-    body.extend_from_slice(b"{\"FailedPutCount\":0,\"Encrypted\":false,\"RequestResponses\":[");
+    body.extend_from_slice(b"{\"FailedPutCount\":0,\"Encrypted\":");
+    body.extend_from_slice(json_bool(appended.encrypted));
+    body.extend_from_slice(b",\"RequestResponses\":[");
     for at in 0..u64::from(appended.records) {
         if at > 0 {
             body.push(b',');
@@ -154,4 +157,8 @@ pub(crate) fn answer_batch(log: LogId, stream: StreamId, appended: Appended) -> 
     }
     body.extend_from_slice(b"]}");
     body
+}
+
+fn json_bool(value: bool) -> &'static [u8] {
+    if value { b"true" } else { b"false" }
 }

@@ -30,7 +30,7 @@ async fn requests_are_counted_by_operation_and_outcome_which_all_exist_from_the_
 #[tokio::test]
 async fn whatever_names_no_operation_of_ours_is_counted_as_unknown() {
     let api = Api::start().await;
-    api.send("TagDeliveryStream", "{}").await;
+    api.send("TagStream", "{}").await;
     api.send("putrecord", "{}").await;
     let get = Request::builder().method(Method::GET).uri("/").body(Full::default()).unwrap();
     api.request(get).await;

@@ -111,7 +111,13 @@ async fn a_stream_made_through_another_node_takes_records_at_once() {
     let destination = api.streams.by_id(first).unwrap().destination.clone();
     let other_node = open_metastore(&api.metastore_path()).await;
     let now = hydrant_types::Clock::now(&api.clock);
-    other_node.create_stream(&"theirs".parse().unwrap(), &destination, now).await.unwrap();
+    other_node
+        .create_stream(
+            &hydrant_metastore::NewStream::new("theirs".parse().unwrap(), destination.clone()),
+            now,
+        )
+        .await
+        .unwrap();
     record_ids(&api.call("PutRecordBatch", &batch("theirs", &[data("a")])).await);
 }
 

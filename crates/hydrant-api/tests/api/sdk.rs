@@ -4,11 +4,16 @@ use aws_sdk_firehose::{
     Client,
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
     error::ProvideErrorMetadata,
+    operation::start_delivery_stream_encryption::StartDeliveryStreamEncryptionError,
     primitives::Blob,
-    types::{DeliveryStreamStatus, ExtendedS3DestinationConfiguration, Record},
+    types::{
+        BufferingHints, DeliveryStreamDescription, DeliveryStreamEncryptionConfigurationInput,
+        DeliveryStreamEncryptionStatus, DeliveryStreamStatus, ExtendedS3DestinationConfiguration,
+        ExtendedS3DestinationUpdate, KeyType, Record, Tag,
+    },
 };
 
-use crate::support::{ACCOUNT, Api, Options, ROLE};
+use crate::support::{ACCOUNT, Api, KEY, Options, ROLE};
 
 fn client(api: &Api, attempts: u32) -> Client {
     let config = aws_sdk_firehose::Config::builder()
@@ -76,15 +81,101 @@ async fn the_sdk_knows_our_errors() {
     let error = error.into_service_error();
     assert!(error.is_resource_not_found_exception());
     assert_eq!(error.message(), Some(format!("Firehose nobody under account {ACCOUNT} not found.").as_str()));
-    let error = client
-        .update_destination()
-        .delivery_stream_name("s")
-        .current_delivery_stream_version_id("1")
-        .destination_id("d")
-        .send()
-        .await
-        .unwrap_err();
-    assert_eq!(error.into_service_error().code(), Some("UnknownOperationException"));
+}
+
+async fn create(client: &Client, name: &str) {
+    let destination = ExtendedS3DestinationConfiguration::builder()
+        .role_arn(ROLE)
+        .bucket_arn("arn:aws:s3:::demo")
+        .build()
+        .unwrap();
+    let created = client.create_delivery_stream().delivery_stream_name(name);
+    created.extended_s3_destination_configuration(destination).send().await.unwrap();
+}
+
+async fn describe(client: &Client, name: &str) -> DeliveryStreamDescription {
+    let described = client.describe_delivery_stream().delivery_stream_name(name).send().await.unwrap();
+    described.delivery_stream_description().unwrap().clone()
+}
+
+#[tokio::test]
+async fn the_sdk_updates_a_destination_and_knows_that_it_came_late() {
+    let api = Api::start().await;
+    let client = client(&api, 1);
+    create(&client, "orders").await;
+    let before = describe(&client, "orders").await;
+    let update = || {
+        let hints = BufferingHints::builder().size_in_mbs(1).interval_in_seconds(10).build();
+        let change = ExtendedS3DestinationUpdate::builder().prefix("orders/").buffering_hints(hints).build();
+        client
+            .update_destination()
+            .delivery_stream_name("orders")
+            .current_delivery_stream_version_id(before.version_id())
+            .destination_id(before.destinations()[0].destination_id())
+            .extended_s3_destination_update(change)
+            .send()
+    };
+    update().await.unwrap();
+    let after = describe(&client, "orders").await;
+    assert_eq!((after.version_id(), after.last_update_timestamp().is_some()), ("2", true));
+    let shown = after.destinations()[0].extended_s3_destination_description().unwrap();
+    assert_eq!(shown.prefix(), Some("orders/"));
+    assert_eq!(shown.buffering_hints().unwrap().interval_in_seconds(), Some(10));
+    let late = update().await.unwrap_err().into_service_error();
+    assert!(late.is_concurrent_modification_exception(), "{late:?}");
+}
+
+#[tokio::test]
+async fn the_sdk_tags_lists_tags_and_untags() {
+    let api = Api::start().await;
+    let client = client(&api, 1);
+    create(&client, "orders").await;
+    let tag = |key: &str, value: &str| Tag::builder().key(key).value(value).build().unwrap();
+    let set = client.tag_delivery_stream().delivery_stream_name("orders");
+    set.tags(tag("team", "shop")).tags(tag("hydrant:gzip-level", "1")).send().await.unwrap();
+    let list = || client.list_tags_for_delivery_stream().delivery_stream_name("orders");
+    let page = list().limit(1).send().await.unwrap();
+    assert_eq!((page.tags(), page.has_more_tags()), (&[tag("hydrant:gzip-level", "1")][..], true));
+    let rest = list().exclusive_start_tag_key("hydrant:gzip-level").send().await.unwrap();
+    assert_eq!((rest.tags(), rest.has_more_tags()), (&[tag("team", "shop")][..], false));
+    client.untag_delivery_stream().delivery_stream_name("orders").tag_keys("team").send().await.unwrap();
+    assert_eq!(list().send().await.unwrap().tags().len(), 1);
+    let bad =
+        client.tag_delivery_stream().delivery_stream_name("orders").tags(tag("hydrant:gzip-level", "x"));
+    assert!(bad.send().await.unwrap_err().into_service_error().is_invalid_argument_exception());
+}
+
+#[tokio::test]
+async fn the_sdk_starts_and_stops_encryption_and_reads_the_keys_refusal() {
+    let api = Api::start().await;
+    let client = client(&api, 1);
+    create(&client, "orders").await;
+    let start = |arn: &str| {
+        let config = DeliveryStreamEncryptionConfigurationInput::builder()
+            .key_type(KeyType::CustomerManagedCmk)
+            .key_arn(arn)
+            .build()
+            .unwrap();
+        let start = client.start_delivery_stream_encryption().delivery_stream_name("orders");
+        start.delivery_stream_encryption_configuration_input(config).send()
+    };
+    start(KEY).await.unwrap();
+    let described = describe(&client, "orders").await;
+    let shown = described.delivery_stream_encryption_configuration().unwrap();
+    assert_eq!(
+        (shown.status(), shown.key_arn()),
+        (Some(&DeliveryStreamEncryptionStatus::Enabled), Some(KEY))
+    );
+    let put = client.put_record().delivery_stream_name("orders").record(record("a")).send().await.unwrap();
+    assert_eq!(put.encrypted(), Some(true));
+    client.stop_delivery_stream_encryption().delivery_stream_name("orders").send().await.unwrap();
+    let put = client.put_record().delivery_stream_name("orders").record(record("b")).send().await.unwrap();
+    assert_eq!(put.encrypted(), Some(false));
+    let refused = start(&KEY.replace("default", "unknown")).await.unwrap_err().into_service_error();
+    let StartDeliveryStreamEncryptionError::InvalidKmsResourceException(refused) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(refused.code(), Some("NotFoundException"));
 }
 
 #[tokio::test]

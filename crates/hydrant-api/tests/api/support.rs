@@ -6,12 +6,13 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
-use hydrant_api::{Deps, Settings};
-use hydrant_ingest::StreamTable;
+use hydrant_api::{Control, Deps, Settings, TlsCertificates};
+use hydrant_auth::{AccessKey, AccessKeys, Authenticator, Realm};
+use hydrant_ingest::{Keyring, MasterKey, MasterKeys, StreamTable};
 use hydrant_log::{FileLog, RecordLog};
 use hydrant_metastore::Metastore;
 use hydrant_testkit::{ManualClock, SeededEntropy};
-use hydrant_types::{Clock, Entropy, StreamId};
+use hydrant_types::{Clock, Entropy, Secret, StreamId};
 use hyper_util::rt::TokioIo;
 use prometheus::Registry;
 use serde_json::{Value, json};
@@ -25,14 +26,21 @@ use tokio_util::sync::CancellationToken;
 pub const ACCOUNT: &str = "123456789012";
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/firehose";
 pub const JDBC_URL: &str = "jdbc:redshift://shop.abc123.eu-west-1.redshift.amazonaws.com:5439/dev";
+pub const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/default";
+pub const OTHER_KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/other";
 /// Anything that takes longer is a defect.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+pub const REGION: &str = "eu-west-1";
+
 pub struct Api {
     pub address: String,
+    pub authenticator: Arc<Authenticator>,
     pub log: Arc<FileLog>,
     pub metastore: Arc<dyn Metastore>,
     pub streams: Arc<StreamTable>,
+    /// As the binary has it, for streams that files declare.
+    pub control: Control,
     pub clock: ManualClock,
     pub registry: Registry,
     pub shutdown: CancellationToken,
@@ -44,18 +52,27 @@ pub struct Api {
 pub struct Options {
     pub settings: Settings,
     pub log_bytes_max: u64,
+    /// `None`: anybody may call.
+    pub access_keys: Option<Vec<AccessKey>>,
+    /// ARNs of keys that are configured; the first is the default.
+    pub keys: &'static [&'static str],
     /// Puts something before the log.
     pub wrap: fn(Arc<FileLog>) -> Arc<dyn RecordLog>,
+    pub tls: Option<TlsCertificates>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        let settings = Settings {
-            account_id: ACCOUNT.to_owned(),
-            region: "eu-west-1".to_owned(),
-            ..Settings::default()
-        };
-        Self { settings, log_bytes_max: 1 << 30, wrap: |log| log }
+        let settings =
+            Settings { account_id: ACCOUNT.to_owned(), region: REGION.to_owned(), ..Settings::default() };
+        Self {
+            settings,
+            log_bytes_max: 1 << 30,
+            access_keys: None,
+            keys: &[KEY, OTHER_KEY],
+            wrap: |log| log,
+            tls: None,
+        }
     }
 }
 
@@ -98,17 +115,52 @@ impl Api {
         let streams = StreamTable::load(metastore.clone(), &dir.path().join("log")).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let authenticator = Arc::new(match options.access_keys {
+            Some(keys) => {
+                let keys = AccessKeys::new(keys, &hydrant_api::SERVICE, &shared).unwrap();
+                let realm = Realm::new(REGION, ACCOUNT);
+                Authenticator::with_keys(keys, hydrant_api::SERVICE, realm, shared.clone())
+            }
+            None => Authenticator::anyone(),
+        });
+        let master =
+            MasterKeys::new(options.keys.iter().map(|arn| key(arn)), options.keys.first().copied()).unwrap();
+        let keyring = Arc::new(Keyring::new(master, streams.clone()));
+        let control = Control {
+            metastore: metastore.clone(),
+            streams: streams.clone(),
+            clock: shared.clone(),
+            keyring: keyring.clone(),
+            entropy: entropy.clone(),
+            account_id: options.settings.account_id.clone(),
+            region: options.settings.region.clone(),
+        };
         let deps = Deps {
+            authenticator: authenticator.clone(),
             log: (options.wrap)(log.clone()),
             metastore: metastore.clone(),
             streams: streams.clone(),
             clock: shared,
+            keyring,
             entropy,
+            tls: options.tls,
             registry: registry.clone(),
         };
         let shutdown = CancellationToken::new();
         let served = tokio::spawn(hydrant_api::serve(listener, deps, options.settings, shutdown.clone()));
-        Self { address, log, metastore, streams, clock, registry, shutdown, served, dir }
+        Self {
+            address,
+            authenticator,
+            log,
+            metastore,
+            streams,
+            control,
+            clock,
+            registry,
+            shutdown,
+            served,
+            dir,
+        }
     }
 
     pub fn metastore_path(&self) -> PathBuf {
@@ -301,6 +353,12 @@ pub fn data(bytes: impl AsRef<[u8]>) -> Value {
 
 pub fn batch(stream: &str, records: &[Value]) -> Value {
     json!({"DeliveryStreamName": stream, "Records": records})
+}
+
+/// A key that is the same in each run.
+fn key(arn: &str) -> MasterKey {
+    let bytes = [arn.len() as u8; 32];
+    MasterKey::new(arn, &Secret::new(STANDARD.encode(bytes))).unwrap()
 }
 
 pub async fn open_metastore(path: &std::path::Path) -> Arc<dyn Metastore> {

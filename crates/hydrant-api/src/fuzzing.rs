@@ -1,0 +1,113 @@
+//! What the fuzzers in `tests/fuzz` run, and ordinary tests over its corpora. Not part of the interface.
+//!
+//! Each takes any bytes. It panics where a promise does not hold, and that is all it does.
+
+use serde_json::Value;
+
+use crate::{
+    create,
+    error::ApiError,
+    input::{Faults, Node},
+    model,
+    operations::{self, Operation},
+    put, scanner, shape, update,
+};
+
+/// The request scanner: what it reads, serde_json reads in the same way; and no put has more in it than its body.
+pub fn put_scanner(body: &[u8]) {
+    for (scan, parse) in [
+        (scanner::put_record as fn(&[u8]) -> _, put::parse_one as fn(&[u8]) -> _),
+        (scanner::put_record_batch, put::parse_batch),
+    ] {
+        let scanned: Option<put::PutInput> = scan(body);
+        let parsed: Result<put::PutInput, ApiError> = parse(body);
+        if let Ok(parsed) = &parsed {
+            assert!(parsed.payload.data_bytes() <= body.len() as u64);
+        }
+        if let Some(scanned) = scanned {
+            let parsed = parsed.expect("what the scanner reads is a put");
+            assert_eq!(scanned.stream, parsed.stream);
+            assert_eq!(scanned.payload.lengths(), parsed.payload.lengths());
+            assert_eq!(scanned.payload.data(), parsed.payload.data());
+        }
+    }
+}
+
+/// A control call's body up to where the metastore would be asked; its first byte chooses the operation. A refusal is the client's
+/// fault, says so, and is not much longer than what the client sent.
+pub fn control_json(data: &[u8]) {
+    let Some((which, body)) = data.split_first() else { return };
+    let Err(refusal) = operations::input(body).and_then(|input| check(*which, &input)) else { return };
+    assert_eq!(refusal.status, 400, "{refusal:?}");
+    let answer = refusal.body();
+    serde_json::from_str::<Value>(&answer).expect("an error's body is JSON");
+    assert!(
+        answer.len() <= ANSWER_BASE + body.len() * ANSWER_PER_BYTE,
+        "{} for {}",
+        answer.len(),
+        body.len()
+    );
+}
+
+/// The longest fixed text there is, and the most that one byte of a request makes: an empty object in a list of 500 violates two
+/// constraints with long paths.
+const ANSWER_BASE: usize = 16 * 1024;
+const ANSWER_PER_BYTE: usize = 256;
+
+fn check(which: u8, input: &Value) -> Result<(), ApiError> {
+    let operation = Operation::ALL[usize::from(which) % Operation::ALL.len()];
+    shape::check(input, model::input(operation.name()))?;
+    if operation == Operation::CreateDeliveryStream {
+        let mut faults = Faults::default();
+        let creation = create::read(&Node::root(input), "us-east-1", &mut faults);
+        let creation = faults.or(creation)?;
+        // What can be made can be described and changed.
+        update::apply(&creation.destination, &serde_json::json!({}))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, sample::Index};
+
+    use super::*;
+
+    /// Every file of a corpus, and what is near it.
+    fn replay(target: &str, run: fn(&[u8])) {
+        let corpus = format!("{}/../../tests/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+        let mut files = 0;
+        for entry in std::fs::read_dir(&corpus).unwrap() {
+            let file = std::fs::read(entry.unwrap().path()).unwrap();
+            run(&file);
+            files += 1;
+            // The nearest of what a fuzzer would try next.
+            let edits = prop::collection::vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..6);
+            let config =
+                ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() };
+            proptest!(config, |(edits in edits)| {
+                let mut damaged = file.clone();
+                for (at, byte, how) in edits {
+                    match how {
+                        _ if damaged.is_empty() => damaged.push(byte),
+                        0 => *at.get_mut(&mut damaged) = byte,
+                        1 => damaged.insert(at.index(damaged.len()), byte),
+                        _ => { damaged.remove(at.index(damaged.len())); }
+                    }
+                }
+                run(&damaged);
+            });
+        }
+        assert!(files > 0, "{corpus}");
+    }
+
+    #[test]
+    fn the_corpus_of_the_request_scanner_holds() {
+        replay("put_scanner", put_scanner);
+    }
+
+    #[test]
+    fn the_corpus_of_the_json_layer_holds() {
+        replay("control_json", control_json);
+    }
+}
