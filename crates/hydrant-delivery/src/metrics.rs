@@ -13,7 +13,7 @@ use std::{
 use hydrant_types::{StreamName, Timestamp};
 use parking_lot::Mutex;
 use prometheus::{
-    IntCounterVec, IntGauge, Opts, Registry,
+    IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
@@ -61,7 +61,9 @@ struct Inner {
     seals: IntCounterVec,
     streams_stopped: IntGauge,
     loads_abandoned: IntCounterVec,
-    attempts_dropped: prometheus::IntCounter,
+    attempts_dropped: IntCounter,
+    discarded_records: IntCounter,
+    discarded_bytes: IntCounter,
     /// Streams that have series, to find those to be removed.
     shown: Mutex<HashSet<StreamName>>,
     backlog: Backlog,
@@ -140,16 +142,23 @@ impl Metrics {
                 "hydrant_delivery_streams_stopped",
                 "Streams whose delivery stopped and needs a person; the log says why",
             ),
+            discarded_records: counter(
+                "hydrant_delivery_discarded_records_total",
+                "Records thrown away because their stream was deleted so",
+            ),
+            discarded_bytes: counter(
+                "hydrant_delivery_discarded_bytes_total",
+                "Bytes of records thrown away because their stream was deleted so",
+            ),
             loads_abandoned: counters(
                 "hydrant_delivery_to_redshift_abandoned_total",
                 "Loads given up after the stream's retry duration; their batches are parked",
                 &["stream"],
             ),
-            attempts_dropped: prometheus::IntCounter::new(
+            attempts_dropped: counter(
                 "hydrant_delivery_attempts_dropped_total",
                 "Attempts not written to the metastore because it was away or busy",
-            )
-            .expect("the name is valid"),
+            ),
             shown: Mutex::default(),
             backlog: Backlog::new(deps),
             memory,
@@ -168,7 +177,7 @@ impl Metrics {
 
     fn register(&self, registry: &Registry) {
         let inner = &self.0;
-        let collectors: [Box<dyn Collector>; 13] = [
+        let collectors: [Box<dyn Collector>; 15] = [
             Box::new(inner.s3_records.clone()),
             Box::new(inner.s3_bytes.clone()),
             Box::new(inner.s3_objects.clone()),
@@ -181,6 +190,8 @@ impl Metrics {
             Box::new(inner.streams_stopped.clone()),
             Box::new(inner.loads_abandoned.clone()),
             Box::new(inner.attempts_dropped.clone()),
+            Box::new(inner.discarded_records.clone()),
+            Box::new(inner.discarded_bytes.clone()),
             Box::new(inner.memory.clone()),
         ];
         inner.backlog.show(registry);
@@ -253,6 +264,17 @@ impl Metrics {
         self.0.streams_stopped.inc();
     }
 
+    /// One that had stopped.
+    pub(crate) fn stream_goes_on(&self) {
+        self.0.streams_stopped.dec();
+    }
+
+    /// Without the stream, whose series go with it.
+    pub(crate) fn discarded(&self, records: u64, bytes: u64) {
+        self.0.discarded_records.inc_by(records);
+        self.0.discarded_bytes.inc_by(bytes);
+    }
+
     /// The oldest record of a stream that is on its way to S3.
     pub(crate) fn oldest_staging(&self, stream: &StreamName, oldest: Option<Timestamp>) {
         self.0.backlog.staging(stream, oldest);
@@ -321,6 +343,10 @@ impl Collector for Memory {
 
 fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
     IntCounterVec::new(Opts::new(name, help), labels).expect("the name is valid")
+}
+
+fn counter(name: &str, help: &str) -> IntCounter {
+    IntCounter::new(name, help).expect("the name is valid")
 }
 
 fn gauge(name: &str, help: &str) -> IntGauge {

@@ -109,4 +109,14 @@ mod tests {
         let s3 = s3(Some(&long), Compression::Gzip);
         assert!(object(&s3, &"s".parse().unwrap(), StreamVersion(1), ARRIVAL, BatchId(ID)).is_err());
     }
+
+    /// The API takes evaluated prefixes of 512 bytes: then every key there is fits.
+    #[test]
+    fn the_longest_prefix_leaves_room_for_every_key() {
+        let (prefix, name) = ("ä".repeat(256), "n".repeat(64).parse().unwrap());
+        let version = StreamVersion(u32::MAX);
+        assert!(object(&s3(Some(&prefix), Compression::Gzip), &name, version, ARRIVAL, BatchId(ID)).is_ok());
+        let manifest = manifest(Some(&prefix), &name, ARRIVAL, LoadId(ID)).unwrap();
+        assert!(errors_manifest(&manifest).is_ok());
+    }
 }

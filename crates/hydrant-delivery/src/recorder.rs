@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use hydrant_log::RecordLog;
 use hydrant_metastore::{Attempt, Error, Kind, Lease, Metastore, Uploaded};
-use hydrant_types::{Batch, Clock, Entropy, Timestamp};
+use hydrant_types::{Batch, BatchId, Clock, Entropy, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -32,8 +32,12 @@ pub(crate) struct Ended;
 enum Write {
     Seal(Pending<Box<Batch>>),
     Uploaded(Pending<Uploaded>),
+    Discarded(Pending<Discarded>),
     Attempt(Attempt),
 }
+
+/// A batch is thrown away.
+struct Discarded(BatchId);
 
 struct Pending<T> {
     row: T,
@@ -58,6 +62,16 @@ impl Recorder {
     pub(crate) async fn uploaded(&self, uploaded: Uploaded) -> Result<Receipt, Ended> {
         let (reply, receipt) = oneshot::channel();
         self.send(Write::Uploaded(Pending { row: uploaded, reply })).await?;
+        Ok(Receipt(receipt))
+    }
+
+    /// Puts in the queue that a batch is discarded.
+    ///
+    /// # Cancel safety
+    /// Safe: then it is not in the queue.
+    pub(crate) async fn discarded(&self, id: BatchId) -> Result<Receipt, Ended> {
+        let (reply, receipt) = oneshot::channel();
+        self.send(Write::Discarded(Pending { row: Discarded(id), reply })).await?;
         Ok(Receipt(receipt))
     }
 
@@ -116,16 +130,19 @@ impl RecorderTask {
     pub(crate) async fn run(mut self) -> Result<(), Error> {
         let mut writes = Vec::with_capacity(GROUP_MAX);
         while self.receiver.recv_many(&mut writes, GROUP_MAX).await > 0 {
-            let (mut seals, mut uploads, mut attempts) = (Vec::new(), Vec::new(), Vec::new());
+            let (mut seals, mut uploads) = (Vec::new(), Vec::new());
+            let (mut discards, mut attempts) = (Vec::new(), Vec::new());
             for write in writes.drain(..) {
                 match write {
                     Write::Seal(pending) => seals.push(pending),
                     Write::Uploaded(pending) => uploads.push(pending),
+                    Write::Discarded(pending) => discards.push(pending),
                     Write::Attempt(attempt) => attempts.push(attempt),
                 }
             }
             self.commit(seals.into_iter().map(Pending::unboxed).collect()).await?;
             self.commit(uploads).await?;
+            self.commit(discards).await?;
             self.note(attempts).await;
         }
         Ok(())
@@ -230,6 +247,18 @@ impl Row for Uploaded {
         now: Timestamp,
     ) -> Result<(), Error> {
         metastore.mark_uploaded(lease, rows, now).await
+    }
+}
+
+impl Row for Discarded {
+    async fn write(
+        metastore: &dyn Metastore,
+        lease: &Lease,
+        rows: &[Self],
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let ids: Vec<BatchId> = rows.iter().map(|row| row.0).collect();
+        metastore.discard_batches(lease, &ids, now).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! One stream on its way from the log to S3.
 
 mod delivery;
+mod discard;
 mod feed;
 mod health;
 mod open_batch;
@@ -62,6 +63,9 @@ pub(crate) enum Stop {
     /// Records are left of a stream whose settings nobody knows any more.
     #[error("the stream's settings are gone from the metastore while records of it are left")]
     SettingsGone,
+    /// Not an error: the stream's records are not to be delivered any more.
+    #[error("what is left of the stream is thrown away")]
+    Discarding,
     /// Not an error: the service is stopping.
     #[error("the service is stopping")]
     Stopping,

@@ -93,13 +93,19 @@ impl Supervisor {
         if let Some(wake) = self.working.get(&id) {
             return wake.notify_one();
         }
-        let progress = self.resting.get(&id).cloned().unwrap_or_default();
+        let mut progress = self.resting.get(&id).cloned().unwrap_or_default();
+        let stream = self.shared.streams.by_id(id);
         if progress.stopped {
-            return;
+            let discarding = stream.as_ref().is_some_and(|stream| stream.is_discarding());
+            if !discarding || progress.stopped_discarding {
+                return;
+            }
+            // What stopped it need not be overcome any more.
+            progress.stopped = false;
+            self.shared.metrics.stream_goes_on();
         }
         let tail = self.shared.log.tail(id);
         let unread = tail.is_some_and(|tail| tail.next > progress.sealed);
-        let stream = self.shared.streams.by_id(id);
         let deleting = stream.as_ref().is_some_and(|stream| stream.status == StreamStatus::Deleting);
         let busy = unread || !progress.waiting.is_empty();
         match stream.map(|stream| stream.name.clone()).or_else(|| name_of(&progress)) {

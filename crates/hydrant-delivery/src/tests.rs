@@ -2,11 +2,15 @@
 
 mod attaching;
 mod deliveries;
+mod discards;
 mod exactly_once;
 mod faults;
+mod keys;
 mod loads;
 mod metastore;
 mod objects;
+mod options;
 mod removals;
+mod updates;
 mod warehouse;
 pub(crate) mod world;

@@ -1,11 +1,12 @@
 //! The worker of one table: holds its lease, and takes one load after the other through its states.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use hydrant_metastore::{Attempt, Error as StoreError, Kind as StoreKind, NewLoad, Subject};
 use hydrant_redshift::{WarehouseClient, copy_statement, manifest};
 use hydrant_types::{
-    Compression, CopyTarget, Load, LoadId, LoadState, NameError, ObjectKey, StreamId, Timestamp,
+    Compression, CopyTarget, Load, LoadId, LoadState, NameError, ObjectKey, StreamId, StreamOptions,
+    Timestamp,
 };
 use tokio::time::Instant;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
@@ -165,7 +166,7 @@ impl TableWorker {
         while !load.state.is_done() {
             let event = match load.state.clone() {
                 LoadState::Planned { not_before, .. } => {
-                    self.wait_until(not_before).await;
+                    self.wait_until(not_before, self.copy_retry(&load)).await;
                     begun = self.shared.clock.now();
                     self.submit(&mut load, lease, &mut manifest_is_there, fresh).await?
                 }
@@ -188,9 +189,16 @@ impl TableWorker {
         Ok(())
     }
 
+    /// Between a failed COPY and its next attempt: as the stream's tags say now, or the settings.
+    fn copy_retry(&self, load: &Load) -> Duration {
+        let stream = self.shared.streams.by_id(load.stream);
+        let tagged = stream.and_then(|stream| StreamOptions::of_checked(&stream.tags).copy_retry);
+        tagged.unwrap_or(self.shared.settings.copy_retry)
+    }
+
     /// By the wall clock, which may have stepped back: never longer than the pause that was meant.
-    async fn wait_until(&self, moment: Timestamp) {
-        let wait = moment.since(self.shared.clock.now()).min(self.shared.settings.copy_retry);
+    async fn wait_until(&self, moment: Timestamp, longest: Duration) {
+        let wait = moment.since(self.shared.clock.now()).min(longest);
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
         }
@@ -204,7 +212,7 @@ impl TableWorker {
         event: &Event,
         begun: Timestamp,
     ) -> Result<(), End> {
-        let policy = RetryPolicy { copy_retry: self.shared.settings.copy_retry };
+        let policy = RetryPolicy { copy_retry: self.copy_retry(load) };
         let now = self.shared.clock.now();
         let next = match machine::step(load, event, now, policy) {
             Next::Next(next) => next,

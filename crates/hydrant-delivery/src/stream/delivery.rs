@@ -2,14 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use hydrant_log::error::Read;
 use hydrant_metastore::{Attempt, Subject, Uploaded};
 use hydrant_types::{Batch, Compression, StoredObject, Timestamp};
-use tracing::{Instrument as _, debug, info_span};
+use tracing::{Instrument as _, debug, error, info_span};
 
 use super::{
     Shared, Stop,
+    discard::Discard,
     feed::{Progress, Reencoding},
     health::Health,
+    open_batch,
 };
 use crate::{
     backoff::Backoff,
@@ -27,29 +30,61 @@ const MIB: u64 = 1024 * 1024;
 
 /// A batch to be delivered.
 pub(super) struct Delivery {
-    pub(super) shared: Arc<Shared>,
-    pub(super) batch: Batch,
-    pub(super) compression: Compression,
-    pub(super) health: Arc<Health>,
+    shared: Arc<Shared>,
+    batch: Batch,
+    compression: Compression,
+    health: Arc<Health>,
+    discard: Arc<Discard>,
     /// What was encoded while the batch was open, with the memory it is charged with.
-    pub(super) encoded: Option<(Body, Charge)>,
+    encoded: Option<(Body, Charge)>,
+    /// Set once its records had to wait for a key.
+    key_backoff: Option<Backoff>,
 }
 
 impl Delivery {
-    /// Waits for the seal to be committed (`None`: it was long ago), puts the object and marks the batch. Tries for ever; ends with an
-    /// error only where trying again is pointless, or the service stops.
-    pub(super) async fn run(mut self, seal: Option<Receipt>) -> Result<Batch, Stop> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        batch: Batch,
+        compression: Compression,
+        health: Arc<Health>,
+        discard: Arc<Discard>,
+        encoded: Option<(Body, Charge)>,
+    ) -> Self {
+        Self { shared, batch, compression, health, discard, encoded, key_backoff: None }
+    }
+
+    /// Waits for the seal to be committed (`None`: it was long ago), puts the object and marks the batch; or discards it, once the
+    /// stream's records are thrown away. Tries for ever; ends with an error only where trying again is pointless, or the service stops. The
+    /// batch comes back with either.
+    pub(super) async fn run(mut self, seal: Option<Receipt>) -> (Batch, Result<(), Stop>) {
         let span = info_span!("deliver", stream = %self.batch.stream_name, delivery_id = %self.batch.id);
-        async {
-            if let Some(receipt) = seal {
-                receipt.wait().await?.map_err(Stop::Refused)?;
-            }
-            let object = self.upload().await?;
-            self.mark(object).await?;
-            Ok(self.batch)
+        let ended = self.deliver(seal).instrument(span).await;
+        (self.batch, ended)
+    }
+
+    async fn deliver(&mut self, seal: Option<Receipt>) -> Result<(), Stop> {
+        if let Some(receipt) = seal {
+            receipt.wait().await?.map_err(Stop::Refused)?;
         }
-        .instrument(span)
-        .await
+        match self.upload().await {
+            Ok(object) => self.mark(object).await,
+            Err(Stop::Stopping) => Err(Stop::Stopping),
+            // Whatever it was: nobody wants the object any more.
+            Err(_) if self.discard.is_begun() => self.discard.batch(&self.shared, &self.batch).await,
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// Waits until there is a reason not to go on.
+    async fn interrupted(&self) -> Stop {
+        tokio::select! {
+            () = self.shared.stopping.cancelled() => Stop::Stopping,
+            () = self.discard.begun() => Stop::Discarding,
+        }
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.shared.stopping.is_cancelled() || self.discard.is_begun()
     }
 
     async fn upload(&mut self) -> Result<StoredObject, Stop> {
@@ -71,7 +106,7 @@ impl Delivery {
             // Memory and place went to others while this one waits; the body is made again from the log.
             failed_before = true;
             tokio::select! {
-                () = self.shared.stopping.cancelled() => return Err(Stop::Stopping),
+                stop = self.interrupted() => return Err(stop),
                 () = tokio::time::sleep(backoff.next()) => {}
             }
         }
@@ -80,11 +115,14 @@ impl Delivery {
     /// One try, and when it was begun.
     async fn try_once(&mut self) -> Result<(Timestamp, Result<StoredObject, object_store::Error>), Stop> {
         loop {
+            if self.is_interrupted() {
+                return Err(self.interrupted().await);
+            }
             if self.is_unreachable() {
                 // The wait may be long, and encoders of others need the memory.
                 self.encoded = None;
                 let probe = tokio::select! {
-                    () = self.shared.stopping.cancelled() => return Err(Stop::Stopping),
+                    stop = self.interrupted() => return Err(stop),
                     probe = self.shared.gates.probe(&self.batch.bucket) => probe,
                 };
                 let started_at = self.shared.clock.now();
@@ -95,7 +133,11 @@ impl Delivery {
                 }
             }
             let Some((admission, body)) = self.admitted_body().await? else { continue };
-            let _turn = admission.put_turn().await;
+            let _turn = tokio::select! {
+                stop = self.interrupted() => return Err(stop),
+                turn = admission.put_turn() => turn,
+            };
+            // What is begun here is waited for, also when the stream's records are thrown away meanwhile.
             if !self.is_unreachable() {
                 return Ok((self.shared.clock.now(), self.put(&admission, body).await));
             }
@@ -120,12 +162,13 @@ impl Delivery {
         }
     }
 
-    /// A body, and the right to hold it in memory; `None` where the bucket was found not to answer while this waited.
+    /// A body, and the right to hold it in memory; `None` where there is none now, because the bucket was found not to answer, or a key was missing,
+    /// while this waited.
     async fn admitted_body(&mut self) -> Result<Option<(Admission, Body)>, Stop> {
         let shared = &self.shared;
         let bytes = self.encoded.as_ref().map_or(self.body_bytes_max(), |(body, _)| body.bytes.len() as u64);
         let mut admission = tokio::select! {
-            () = shared.stopping.cancelled() => return Err(Stop::Stopping),
+            stop = self.interrupted() => return Err(stop),
             admission = shared.gates.admit(&self.batch.bucket, bytes) => admission,
         };
         if self.is_unreachable() {
@@ -133,10 +176,32 @@ impl Delivery {
         }
         let body = match self.encoded.take() {
             Some((body, _charge)) => body,
-            None => self.encode().await?,
+            None => match self.encode().await {
+                Err(Stop::Read(missing @ Read::KeyMissing { .. })) => {
+                    // Others need the memory and the place.
+                    drop(admission);
+                    self.wait_for_key(&missing).await?;
+                    return Ok(None);
+                }
+                encoded => encoded?,
+            },
         };
         admission.shrink(body.bytes.len() as u64);
         Ok(Some((admission, body)))
+    }
+
+    /// Until the log is asked again for records for which it has no key.
+    async fn wait_for_key(&mut self, missing: &Read) -> Result<(), Stop> {
+        let shared = &self.shared;
+        let backoff = self.key_backoff.get_or_insert_with(|| {
+            error!(error = %missing, "a sealed batch waits for a key; its records stay in the log");
+            Backoff::new(&shared.settings, &*shared.entropy)
+        });
+        let pause = backoff.next();
+        tokio::select! {
+            stop = self.interrupted() => Err(stop),
+            () = tokio::time::sleep(pause) => Ok(()),
+        }
     }
 
     /// No body of the batch is longer.
@@ -145,11 +210,12 @@ impl Delivery {
     }
 
     async fn encode(&self) -> Result<Body, Stop> {
-        let level = self.shared.settings.gzip_level;
+        let (stream, settings) = (self.shared.streams.by_id(self.batch.stream), &self.shared.settings);
+        let level = stream.map_or(settings.gzip_level, |stream| open_batch::gzip_level(&stream, settings));
         let mut encoding = Reencoding::new(self.batch.range, self.compression, level, self.body_bytes_max());
         loop {
-            if self.shared.stopping.is_cancelled() {
-                return Err(Stop::Stopping);
+            if self.is_interrupted() {
+                return Err(self.interrupted().await);
             }
             let (log, stream) = (self.shared.log.clone(), self.batch.stream);
             match self.shared.slots.run(move || encoding.step(&*log, stream)).await? {

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use hydrant_types::{
-    Batch, BatchId, BatchState, Clock, LogId, NameError, Position, PositionRange, Stream, Timestamp,
+    Batch, BatchId, BatchState, Clock, LogId, NameError, Position, PositionRange, Stream, StreamOptions,
+    Timestamp,
 };
 
 use super::{
@@ -94,8 +95,53 @@ impl OpenBatch {
     }
 }
 
-/// A stream's buffering interval, within what the settings and good sense allow.
+/// A stream's buffering interval, within what the settings and good sense allow. One that its tags give is meant as it is.
 pub(super) fn interval(stream: &Stream, settings: &Settings) -> Duration {
-    let hinted = stream.destination.s3().buffering.interval();
-    settings.interval_max.map_or(hinted, |max| hinted.min(max)).max(INTERVAL_MIN)
+    let capped = |interval: Duration| settings.interval_max.map_or(interval, |max| interval.min(max));
+    match StreamOptions::of_checked(&stream.tags).buffering_interval {
+        Some(interval) => capped(interval),
+        None => capped(stream.destination.s3().buffering.interval()).max(INTERVAL_MIN),
+    }
+}
+
+/// The gzip level that a stream's objects are encoded with.
+pub(super) fn gzip_level(stream: &Stream, settings: &Settings) -> u32 {
+    StreamOptions::of_checked(&stream.tags).gzip_level.unwrap_or(settings.gzip_level)
+}
+
+#[cfg(test)]
+mod tests {
+    use hydrant_types::{BufferingHints, StreamEncryption, StreamId, StreamStatus, StreamVersion, Tags};
+
+    use super::*;
+    use crate::tests::world;
+
+    #[test]
+    fn an_interval_is_the_tags_or_the_hints_within_the_settings() {
+        let interval = |interval_secs: u32, tag: Option<&str>, most_millis: Option<u64>| {
+            let mut s3 = world::s3("", hydrant_types::Compression::Gzip);
+            s3.buffering = BufferingHints { size_mb: 1, interval_secs };
+            let tag = tag.map(|value| ("hydrant:buffering-interval".to_owned(), value.to_owned()));
+            let stream = Stream {
+                id: StreamId(1),
+                name: "s".parse().unwrap(),
+                status: StreamStatus::Active,
+                version: StreamVersion::FIRST,
+                destination: hydrant_types::Destination::S3(s3),
+                created_at: Timestamp(0),
+                updated_at: None,
+                tags: tag.into_iter().collect::<Tags>(),
+                encryption: StreamEncryption::default(),
+                declared_in: None,
+            };
+            let interval_max = most_millis.map(Duration::from_millis);
+            super::interval(&stream, &Settings { interval_max, ..Settings::default() }).as_millis()
+        };
+        assert_eq!(interval(60, None, None), 60_000);
+        assert_eq!(interval(60, None, Some(1_000)), 1_000);
+        assert_eq!(interval(0, None, None), 200, "no buffering is a short interval");
+        assert_eq!(interval(60, Some("1ms"), None), 1);
+        assert_eq!(interval(0, Some("15m"), None), 900_000);
+        assert_eq!(interval(60, Some("2s"), Some(1_000)), 1_000);
+    }
 }

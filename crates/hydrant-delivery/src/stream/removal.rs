@@ -1,11 +1,11 @@
-//! The end of a stream: everything of it is delivered, then it is gone.
+//! The end of a stream: everything of it is delivered, or thrown away where it is deleted so, then it is gone.
 
 use std::time::Duration;
 
 use hydrant_types::Stream;
 use tracing::{info, warn};
 
-use super::{Shared, Stop};
+use super::{Shared, Stop, discard::Discard};
 use crate::{backoff::Backoff, recorder::with_causes};
 
 /// Other nodes notice within this time that the stream takes no more records, and seal what they have of it.
@@ -18,18 +18,20 @@ const LOOK_MAX: Duration = Duration::from_secs(10);
 ///
 /// # Cancel safety
 /// Safe: done anew after the next start.
-pub(super) async fn remove(shared: &Shared, stream: &Stream) -> Result<(), Stop> {
+pub(super) async fn remove(shared: &Shared, stream: &Stream, discard: &Discard) -> Result<(), Stop> {
     tokio::select! {
         () = shared.stopping.cancelled() => Err(Stop::Stopping),
-        result = remove_when_delivered(shared, stream) => result,
+        result = remove_when_delivered(shared, stream, discard) => result,
     }
 }
 
-async fn remove_when_delivered(shared: &Shared, stream: &Stream) -> Result<(), Stop> {
+async fn remove_when_delivered(shared: &Shared, stream: &Stream, discard: &Discard) -> Result<(), Stop> {
     let mut backoff = Backoff::between(LOOK_MIN, LOOK_MAX, &*shared.entropy);
     let (mut noticed, mut away) = (false, false);
     loop {
-        match try_remove(shared, stream, &mut noticed).await {
+        let tried = try_remove(shared, stream, discard, &mut noticed).await;
+        discard.say(stream);
+        match tried {
             Ok(true) => break,
             Ok(false) => {}
             Err(error) if !away => {
@@ -41,7 +43,7 @@ async fn remove_when_delivered(shared: &Shared, stream: &Stream) -> Result<(), S
         tokio::time::sleep(backoff.next()).await;
     }
     shared.log.forget_stream(stream.id);
-    info!(stream = %stream.name, "removed: everything it took is delivered or parked");
+    info!(stream = %stream.name, "removed: everything it took is delivered, parked or discarded");
     // Until the table says so too, it would be removed again and again.
     while let Err(error) = shared.streams.refresh().await {
         warn!(error = %with_causes(&error), "the stream table is refreshed later");
@@ -53,6 +55,7 @@ async fn remove_when_delivered(shared: &Shared, stream: &Stream) -> Result<(), S
 async fn try_remove(
     shared: &Shared,
     stream: &Stream,
+    discard: &Discard,
     noticed: &mut bool,
 ) -> Result<bool, hydrant_metastore::Error> {
     if !*noticed {
@@ -61,6 +64,10 @@ async fn try_remove(
             tokio::time::sleep(OTHER_NODES_NOTICE).await;
         }
         *noticed = true;
+    }
+    // It may be told so while it waits.
+    if shared.streams.by_id(stream.id).is_some_and(|stream| stream.is_discarding()) {
+        discard.waiting(shared, stream).await?;
     }
     if shared.metastore.unfinished_batches(stream.id).await? > 0 {
         return Ok(false);

@@ -13,6 +13,8 @@ pub(super) struct View {
     pub(super) behind: bool,
     /// Before that, few records would be read: let them gather.
     pub(super) next_read_at: Duration,
+    /// Before that, nothing can be read: the next records wait for a key.
+    pub(super) blocked_until: Option<Duration>,
     /// Whether one more batch may be on its way.
     pub(super) slot_free: bool,
     /// Whether batches are on their way, or wait for a slot.
@@ -62,6 +64,9 @@ pub(super) enum Step {
 /// A batch is sealed only when an upload can follow it. So after an outage, and after a start with much waiting, what piled up is
 /// read on and cut by size; sealing what is there at each deadline would make thousands of small objects.
 pub(super) fn next_step(view: View) -> Step {
+    if let Some(until) = view.blocked_until.filter(|until| view.now < *until) {
+        return while_blocked(view, until);
+    }
     let Some(open) = view.open else {
         return without_open_batch(view);
     };
@@ -79,6 +84,17 @@ pub(super) fn next_step(view: View) -> Step {
         (true, false) => Step::Wait(view.unread.then_some(view.next_read_at)),
         (false, _) if view.unread => Step::Wait(Some(open.deadline.min(view.next_read_at))),
         (false, _) => Step::Wait(Some(open.deadline)),
+    }
+}
+
+/// What was read before is sealed as ever; there is more, so the worker does not end.
+fn while_blocked(view: View, until: Duration) -> Step {
+    match view.open {
+        Some(open) if open.full && view.slot_free => Step::Seal(Reason::Size),
+        Some(_) if view.closing && view.slot_free => Step::Seal(Reason::Closing),
+        Some(open) if view.now >= open.deadline && view.slot_free => Step::Seal(Reason::Age),
+        Some(open) if view.now < open.deadline => Step::Wait(Some(open.deadline.min(until))),
+        _ => Step::Wait(Some(until)),
     }
 }
 
@@ -104,6 +120,7 @@ mod tests {
             unread: false,
             behind: false,
             next_read_at: NOW,
+            blocked_until: None,
             slot_free: true,
             in_flight: false,
             closing: false,
@@ -157,6 +174,23 @@ mod tests {
         let closing = View { closing: true, open: open(false, 900), ..view() };
         assert_eq!(next_step(View { unread: true, ..closing }), Step::Read);
         assert_eq!(next_step(closing), Step::Seal(Reason::Closing));
+    }
+
+    #[test]
+    fn while_a_key_is_missing_what_was_read_is_sealed_and_the_worker_neither_reads_nor_ends() {
+        let until = NOW + Duration::from_secs(5);
+        let blocked = View { unread: true, behind: true, blocked_until: Some(until), ..view() };
+        assert_eq!(next_step(blocked), Step::Wait(Some(until)));
+        assert_eq!(next_step(View { closing: true, ..blocked }), Step::Wait(Some(until)));
+        let young = View { open: open(false, 101), ..blocked };
+        assert_eq!(next_step(young), Step::Wait(Some(Duration::from_secs(101))));
+        assert_eq!(next_step(View { open: open(false, 900), ..blocked }), Step::Wait(Some(until)));
+        assert_eq!(next_step(View { open: open(false, 100), ..blocked }), Step::Seal(Reason::Age));
+        assert_eq!(next_step(View { open: open(true, 900), ..blocked }), Step::Seal(Reason::Size));
+        assert_eq!(next_step(View { closing: true, ..young }), Step::Seal(Reason::Closing));
+        let no_slot = View { open: open(true, 1), slot_free: false, ..blocked };
+        assert_eq!(next_step(no_slot), Step::Wait(Some(until)));
+        assert_eq!(next_step(View { blocked_until: Some(NOW), ..blocked }), Step::Read);
     }
 
     #[test]

@@ -2,24 +2,28 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use hydrant_types::{Batch, BatchId, Position, Stream, StreamId, StreamName, StreamStatus, StreamVersion};
+use hydrant_log::error;
+use hydrant_types::{
+    Batch, BatchId, Compression, Position, Stream, StreamId, StreamName, StreamStatus, StreamVersion,
+};
 use tokio::{
     sync::Notify,
     task::{JoinError, JoinSet},
 };
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::{
     Shared, Stop,
     delivery::Delivery,
-    feed::{self, Limit, Sink},
+    discard::Discard,
+    feed::{self, Limit, Sink, Taken},
     health::Health,
     open_batch::{self, OpenBatch},
     removal,
     schedule::{self, Reason, Step, View},
     unsafe_ranges::UnsafeRanges,
 };
-use crate::{backoff::Backoff, recorder::with_causes};
+use crate::{backoff::Backoff, memory_budget::Charge, object_store::Body, recorder::with_causes};
 
 /// More unread than this is worth reading at once.
 const BEHIND_BYTES: u64 = 256 * 1024;
@@ -39,6 +43,8 @@ pub(crate) struct Progress {
     pub(crate) waiting: Vec<Batch>,
     /// It needs a person; no worker is to be started until the next start of the service.
     pub(crate) stopped: bool,
+    /// It stopped though its records were being thrown away: there is no other way for it.
+    pub(crate) stopped_discarding: bool,
 }
 
 /// Takes one stream's records from the log to S3 until there is nothing left to do.
@@ -51,15 +57,25 @@ pub(crate) struct Worker {
     read: Position,
     open: Option<OpenBatch>,
     waiting: VecDeque<Batch>,
-    deliveries: JoinSet<Result<Batch, Stop>>,
+    deliveries: JoinSet<(Batch, Result<(), Stop>)>,
     ranges: UnsafeRanges,
     health: Arc<Health>,
+    discard: Arc<Discard>,
     next_read_at: Duration,
+    /// Set while the next records wait for their key.
+    blocked: Option<Blocked>,
     record_bytes: u64,
     /// The last batch was full at once: there is more than one core's work.
     filled_at_once: bool,
     closed: bool,
     stopped: Option<Stop>,
+    stopped_discarding: bool,
+}
+
+/// The log has no key for the next records: it is asked again after a while, each time a longer one.
+struct Blocked {
+    until: Duration,
+    backoff: Backoff,
 }
 
 impl Worker {
@@ -75,6 +91,7 @@ impl Worker {
         progress.waiting.iter().for_each(|batch| ranges.add(batch.range, batch.oldest_arrival));
         Self {
             health: Arc::new(Health::new(name.clone())),
+            discard: Arc::default(),
             shared,
             id,
             name,
@@ -85,10 +102,12 @@ impl Worker {
             deliveries: JoinSet::new(),
             ranges,
             next_read_at: Duration::ZERO,
+            blocked: None,
             record_bytes: RECORD_BYTES_GUESS,
             filled_at_once: false,
             closed: false,
             stopped: None,
+            stopped_discarding: false,
         }
     }
 
@@ -105,15 +124,24 @@ impl Worker {
             }
         }
         // Batches on their way are not the reason for the stop, and their way is theirs.
-        while let Some(ended) = self.deliveries.join_next().await {
-            self.delivered(ended);
+        while !self.deliveries.is_empty() {
+            self.notice_discard();
+            tokio::select! {
+                () = self.wake.notified() => {}
+                Some(ended) = self.deliveries.join_next() => self.delivered(ended),
+            }
         }
         let stopped = self.stopped.is_some_and(|stop| !matches!(stop, Stop::Stopping));
         if !stopped {
             // The age of a stream that needs a person is shown until it is helped.
             self.shared.metrics.oldest_staging(&self.name, self.ranges.oldest_arrival());
         }
-        Progress { sealed: self.ranges.sealed_to(), waiting: self.waiting.into(), stopped }
+        Progress {
+            sealed: self.ranges.sealed_to(),
+            waiting: self.waiting.into(),
+            stopped,
+            stopped_discarding: self.stopped_discarding,
+        }
     }
 
     /// One step; `false` when there is nothing left to do.
@@ -124,8 +152,8 @@ impl Worker {
         if self.stopped.is_some() {
             return Ok(true);
         }
+        let stream = self.notice_discard();
         self.deliver_waiting().await?;
-        let stream = self.shared.streams.by_id(self.id);
         let closing = stream.as_ref().is_some_and(|stream| stream.status == StreamStatus::Deleting);
         if closing && !self.closed {
             self.close().await?;
@@ -137,12 +165,27 @@ impl Worker {
             Step::Wait(until) => self.wait(until).await,
             Step::Idle => {
                 if let Some(stream) = stream.filter(|_| closing) {
-                    removal::remove(&self.shared, &stream).await?;
+                    removal::remove(&self.shared, &stream, &self.discard).await?;
                 }
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// The stream as it is now; where its records are to be thrown away, that begins here.
+    fn notice_discard(&mut self) -> Option<Arc<Stream>> {
+        let stream = self.shared.streams.by_id(self.id);
+        if stream.as_ref().is_some_and(|stream| stream.is_discarding()) && !self.discard.is_begun() {
+            info!(stream = %self.name, "being deleted: throws away what is not delivered");
+            self.discard.begin();
+            // Records are only counted from now on: for that they need not be readable.
+            self.blocked = None;
+            if let Some(open) = &mut self.open {
+                open.sink = Sink::Measure;
+            }
+        }
+        stream
     }
 
     fn view(&self, closing: bool) -> View {
@@ -154,6 +197,7 @@ impl Worker {
             unread: unread > 0,
             behind: unread.saturating_mul(self.record_bytes) >= BEHIND_BYTES,
             next_read_at: self.next_read_at,
+            blocked_until: self.blocked.as_ref().map(|blocked| blocked.until),
             slot_free: self.slot_free(),
             in_flight: !self.deliveries.is_empty() || !self.waiting.is_empty(),
             closing,
@@ -170,20 +214,19 @@ impl Worker {
             let Some(batch) = self.waiting.front() else { return Ok(()) };
             let compression = self.compression(batch.stream_version).await?;
             let batch = self.waiting.pop_front().expect("it was there a moment ago");
-            let delivery = Delivery {
-                shared: self.shared.clone(),
-                batch,
-                compression,
-                health: self.health.clone(),
-                encoded: None,
-            };
+            let delivery = self.delivery(batch, compression, None);
             self.deliveries.spawn(delivery.run(None));
         }
         Ok(())
     }
 
+    fn delivery(&self, batch: Batch, compression: Compression, encoded: Option<(Body, Charge)>) -> Delivery {
+        let (health, discard) = (self.health.clone(), self.discard.clone());
+        Delivery::new(self.shared.clone(), batch, compression, health, discard, encoded)
+    }
+
     /// How objects are encoded under a version of the settings.
-    async fn compression(&self, version: StreamVersion) -> Result<hydrant_types::Compression, Stop> {
+    async fn compression(&self, version: StreamVersion) -> Result<Compression, Stop> {
         if let Some(stream) = self.shared.streams.by_id(self.id).filter(|stream| stream.version == version) {
             return Ok(stream.destination.s3().compression);
         }
@@ -205,7 +248,9 @@ impl Worker {
         // Refused only when the log is ending, and so the service.
         self.shared.log.close_stream(self.id).await.map_err(|_| Stop::Stopping)?;
         self.closed = true;
-        info!(stream = %self.name, "being deleted: takes no more records, delivers those it took");
+        if !self.discard.is_begun() {
+            info!(stream = %self.name, "being deleted: takes no more records, delivers those it took");
+        }
         Ok(())
     }
 
@@ -222,13 +267,26 @@ impl Worker {
             (open, taken)
         };
         let (mut open, taken) = self.shared.slots.run(step).await;
-        let taken = taken?;
-        if taken.to == from && from < durable {
-            return Err(Stop::RecordsMissing { from, durable });
+        let taken = match taken {
+            Ok(taken) if taken.to == from && from < durable => Err(Stop::RecordsMissing { from, durable }),
+            Err(missing @ error::Read::KeyMissing { .. }) if !self.discard.is_begun() => {
+                self.open = open.range().is_some().then_some(open);
+                self.wait_for_key(&missing);
+                return Ok(());
+            }
+            taken => taken.map_err(Stop::Read),
+        };
+        let taken = match taken {
+            Err(unreadable) if self.discard.is_begun() => self.unread(&unreadable, durable),
+            taken => taken?,
+        };
+        if self.blocked.take().is_some() {
+            info!(stream = %self.name, "the key is there: delivery of this stream goes on");
         }
         let now = self.shared.clock.monotonic();
-        let pause = open_batch::interval(&open.stream, &self.shared.settings) / READ_PAUSE_DIVISOR;
-        self.next_read_at = now + pause.clamp(READ_PAUSE_MIN, READ_PAUSE_MAX);
+        let interval = open_batch::interval(&open.stream, &self.shared.settings);
+        let pause = (interval / READ_PAUSE_DIVISOR).clamp(READ_PAUSE_MIN.min(interval), READ_PAUSE_MAX);
+        self.next_read_at = now + pause;
         let records = taken.to.0 - from.0;
         if let Some(average) = taken.bytes.checked_div(records) {
             self.record_bytes = average.max(1);
@@ -239,16 +297,33 @@ impl Worker {
         Ok(())
     }
 
+    /// What cannot be read is thrown away as it is: how many records is known, how long they are is not.
+    fn unread(&self, unreadable: &Stop, durable: Position) -> Taken {
+        warn!(stream = %self.name, error = %with_causes(unreadable), "thrown away without being read");
+        Taken { to: durable, bytes: 0, oldest_arrival: self.shared.clock.now() }
+    }
+
+    /// What was read before is delivered meanwhile.
+    fn wait_for_key(&mut self, missing: &error::Read) {
+        let shared = &self.shared;
+        let blocked = self.blocked.get_or_insert_with(|| {
+            error!(stream = %self.name, error = %missing,
+                "delivery of this stream waits for a key; others go on, and its records stay in the log");
+            Blocked { until: Duration::ZERO, backoff: Backoff::new(&shared.settings, &*shared.entropy) }
+        });
+        blocked.until = shared.clock.monotonic() + blocked.backoff.next();
+    }
+
     /// An open batch. What cannot be uploaded soon, or fills faster than one core encodes, is only measured for now: several are
     /// then encoded at a time, each when it is sealed.
     fn begin(&self, stream: Arc<Stream>) -> OpenBatch {
         let settings = &self.shared.settings;
-        let measure = self.filled_at_once || self.health.is_failing();
+        let measure = self.filled_at_once || self.health.is_failing() || self.discard.is_begun();
         let sink = if measure {
             Sink::Measure
         } else {
             let compression = stream.destination.s3().compression;
-            Sink::open(&self.shared.encoders, compression, settings.gzip_level)
+            Sink::open(&self.shared.encoders, compression, open_batch::gzip_level(&stream, settings))
         };
         OpenBatch::new(stream, self.read, sink, settings)
     }
@@ -274,7 +349,7 @@ impl Worker {
         };
         self.ranges.add(range, batch.oldest_arrival);
         shared.metrics.sealed(reason.name());
-        let delivery = Delivery { shared, batch, compression, health: self.health.clone(), encoded };
+        let delivery = self.delivery(batch, compression, encoded);
         self.deliveries.spawn(delivery.run(Some(receipt)));
         Ok(())
     }
@@ -296,13 +371,17 @@ impl Worker {
         }
     }
 
-    fn delivered(&mut self, ended: Result<Result<Batch, Stop>, JoinError>) {
+    fn delivered(&mut self, ended: Result<(Batch, Result<(), Stop>), JoinError>) {
         match ended {
-            Ok(Ok(batch)) => {
+            Ok((batch, Ok(()))) => {
                 self.ranges.remove(batch.range);
                 self.trim();
             }
-            Ok(Err(stop)) => self.stop(stop),
+            Ok((batch, Err(stop))) => {
+                // Whoever goes on with the stream goes on with it.
+                self.waiting.push_back(batch);
+                self.stop(stop);
+            }
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => self.stop(Stop::Stopping),
@@ -318,7 +397,10 @@ impl Worker {
         if !matches!(stop, Stop::Stopping) {
             error!(stream = %self.name, error = %with_causes(&stop),
                 "delivery of this stream stopped; others go on, and its records stay in the log");
-            self.shared.metrics.stream_stopped();
+            if self.stopped.is_none() {
+                self.shared.metrics.stream_stopped();
+            }
+            self.stopped_discarding |= self.discard.is_begun();
         }
         self.stopped.get_or_insert(stop);
     }

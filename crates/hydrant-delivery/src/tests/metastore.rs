@@ -4,11 +4,12 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use hydrant_metastore::{
-    Attempt, Error, Filter, Lease, Metastore, NewLoad, RegisteredLog, SealedTo, Subject, Uploaded, Waiting,
+    Attempt, Error, Filter, Lease, Metastore, NewLoad, NewStream, RegisteredLog, SealedTo, StreamChanges,
+    Subject, Uploaded, Waiting,
 };
 use hydrant_types::{
     Batch, BatchId, BucketName, CopyTarget, Destination, Load, LoadId, LoadState, LogId, MetastoreId,
-    ObjectKey, Position, Stream, StreamId, StreamName, StreamVersion, Timestamp,
+    ObjectKey, Position, Stream, StreamEncryption, StreamId, StreamName, StreamVersion, Tags, Timestamp,
 };
 use parking_lot::Mutex;
 
@@ -97,7 +98,17 @@ macro_rules! delegated {
 
 delegated! {
     fn id() -> MetastoreId;
-    fn create_stream(name: &StreamName, destination: &Destination, now: Timestamp) -> Stream;
+    fn create_stream(new: &NewStream, now: Timestamp) -> Stream;
+    fn streams_changed(revision: u64) -> StreamChanges;
+    fn update_destination(
+        stream: StreamId,
+        expected: StreamVersion,
+        destination: &Destination,
+        now: Timestamp
+    ) -> Stream;
+    fn change_tags(stream: StreamId, set: &Tags, remove: &[String]) -> ();
+    fn set_encryption(stream: StreamId, expected: &StreamEncryption, next: &StreamEncryption) -> ();
+    fn set_declared_in(stream: StreamId, file: Option<&str>) -> ();
     fn stream(name: &StreamName) -> Option<Stream>;
     fn streams() -> Vec<Stream>;
     fn destination(stream: StreamId, version: StreamVersion) -> Option<Destination>;
@@ -115,6 +126,7 @@ delegated! {
     fn release_lease(lease: &Lease) -> ();
     fn seal_batches(log_lease: &Lease, batches: &[Batch]) -> ();
     fn mark_uploaded(log_lease: &Lease, uploaded: &[Uploaded], now: Timestamp) -> ();
+    fn discard_batches(log_lease: &Lease, batches: &[BatchId], now: Timestamp) -> ();
     fn sealed_batches(log: LogId) -> Vec<Batch>;
     fn batch_at(log: LogId, stream: StreamId, position: Position) -> Option<Batch>;
     fn batch(id: BatchId) -> Option<Batch>;

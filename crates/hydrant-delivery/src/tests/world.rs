@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use hydrant_ingest::StreamTable;
 use hydrant_log::{Append, FileLog, Payload, RecordLog, StreamTail, error};
-use hydrant_metastore::{Filter, Metastore};
+use hydrant_metastore::{Filter, Metastore, NewStream};
 use hydrant_testkit::{SeededEntropy, eventually};
 use hydrant_types::{
     Batch, BufferingHints, Clock, CloudWatchLogging, Compression, Destination, Load, RedshiftSettings,
@@ -180,8 +180,10 @@ impl Node {
     }
 
     pub(crate) async fn create(&self, name: &str, destination: Destination) -> Stream {
-        let created =
-            self.metastore.create_stream(&name.parse().unwrap(), &destination, self.clock.now()).await;
+        let created = self
+            .metastore
+            .create_stream(&NewStream::new(name.parse().unwrap(), destination.clone()), self.clock.now())
+            .await;
         let stream = created.unwrap();
         self.streams.refresh().await.unwrap();
         stream
@@ -199,7 +201,7 @@ impl Node {
     ) -> Result<(), error::Append> {
         let mut payload = Payload::new();
         records.iter().for_each(|record| payload.push(record));
-        self.log.append(Append { stream: stream.id, payload, arrival, call: None }).await.map(drop)
+        self.log.append(Append { stream: stream.id, payload, arrival, call: None, key: None }).await.map(drop)
     }
 
     pub(crate) fn tail(&self, stream: &Stream) -> StreamTail {

@@ -1,0 +1,92 @@
+//! What a stream's `hydrant:…` tags say is what the next batch, or the next attempt, is done with.
+
+use std::time::{Duration, Instant};
+
+use hydrant_metastore::Metastore;
+use hydrant_types::{BatchState, Stream, Tags};
+
+use super::{
+    objects::Mood,
+    warehouse::Verdict,
+    world::{BUCKET, Node, World, records, table_key, to_redshift, to_s3},
+};
+
+async fn tag(node: &Node, stream: &Stream, key: &str, value: &str) {
+    let set = Tags::from([(key.to_owned(), value.to_owned())]);
+    node.metastore.change_tags(stream.id, &set, &[]).await.unwrap();
+    node.streams.refresh().await.unwrap();
+}
+
+async fn object_bytes(node: &Node, stream: &Stream) -> u64 {
+    let batches = node.batches(stream).await;
+    let [batch] = batches.as_slice() else { panic!("one batch: {batches:?}") };
+    let BatchState::Delivered { object } = &batch.state else { panic!("delivered: {batch:?}") };
+    object.bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interval_in_a_tag_counts_from_the_next_batch_on() {
+    let world = World::new();
+    let node = world.start_with("a", |settings| settings.interval_max = None).await;
+    // 15 minutes, as its hints say.
+    let stream = node.create("orders", to_s3("o/")).await;
+    for interval in ["1ms", "300ms"] {
+        tag(&node, &stream, "hydrant:buffering-interval", interval).await;
+        let begun = Instant::now();
+        node.put(&stream, &records("orders", 0..10, 100)).await;
+        node.settled(&stream).await;
+        let took = begun.elapsed();
+        let interval = humantime::parse_duration(interval).unwrap();
+        assert!(took >= interval && took < interval + Duration::from_secs(10), "{interval:?} took {took:?}");
+    }
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gzip_level_in_a_tag_makes_smaller_or_faster_objects() {
+    let world = World::new();
+    let node = world.start_with("a", |settings| settings.gzip_level = 1).await;
+    // Words that repeat at a distance: what a higher level finds.
+    let words: Vec<Vec<u8>> = records("w", 0..50, 40);
+    let put: Vec<Vec<u8>> =
+        (0..2_000).map(|n: usize| [&words[n * 7 % 50][..], &words[n * n % 50][..]].concat()).collect();
+    for (failing, mood) in [(false, Mood::Well), (true, Mood::Refuses("S3.AccessDenied"))] {
+        let mut bytes = Vec::new();
+        for level in ["1", "9"] {
+            let stream = node.create(&format!("orders-{level}-{failing}"), to_s3("o/")).await;
+            tag(&node, &stream, "hydrant:gzip-level", level).await;
+            // A body that could not be put is made again from the log.
+            world.objects.set_mood(BUCKET, mood);
+            let puts = world.objects.puts();
+            node.put(&stream, &put).await;
+            if failing {
+                hydrant_testkit::eventually("it was tried", super::world::PATIENCE, async || {
+                    (world.objects.puts() > puts).then_some(())
+                })
+                .await;
+            }
+            world.objects.set_mood(BUCKET, Mood::Well);
+            node.settled(&stream).await;
+            bytes.push(object_bytes(&node, &stream).await);
+        }
+        assert!(bytes[1] < bytes[0], "{bytes:?}, failing: {failing}");
+    }
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_in_a_tag_is_waited_before_the_next_copy() {
+    let world = World::new();
+    let node = world.start_with("a", |settings| settings.copy_retry = Duration::from_secs(3600)).await;
+    let stream = node.create("orders", to_redshift("o/", "events", 7200)).await;
+    tag(&node, &stream, "hydrant:copy-retry", "150ms").await;
+    world.warehouse.let_end([Verdict::Fail("ERROR: no"), Verdict::Commit]);
+    let put = records("orders", 0..10, 10);
+    let begun = Instant::now();
+    node.put(&stream, &put).await;
+    node.settled(&stream).await;
+    assert!(begun.elapsed() >= Duration::from_millis(150), "{:?}", begun.elapsed());
+    assert_eq!(world.warehouse.rows(&table_key("events")), put);
+    assert_eq!(world.warehouse.statements().len(), 2);
+    node.stop().await.unwrap();
+}
