@@ -27,4 +27,4 @@ pub use port::free_port;
 pub use postgres::Postgres;
 pub use process::Process;
 pub use seaweedfs::SeaweedFs;
-pub use tools::{hydrant_binary, python, workspace_root};
+pub use tools::{hydrant_binary, node, python, workspace_root};

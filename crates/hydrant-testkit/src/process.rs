@@ -135,6 +135,11 @@ impl Process {
         self.wait(REAP_LIMIT).await;
     }
 
+    /// SIGHUP: services read their configuration again.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     /// Stops it in its tracks (SIGSTOP): it keeps its connections and answers nothing.
     pub fn pause(&self) {
         self.signal(Signal::STOP);

@@ -27,6 +27,17 @@ pub fn python() -> PathBuf {
     }
 }
 
+/// Node.js (`node`) with the AWS SDK beside it (`node_modules/`): `HYDRANT_TEST_NODE`, else `.tools/node`.
+///
+/// # Panics
+/// When it is not installed.
+pub fn node() -> PathBuf {
+    let path = std::env::var_os("HYDRANT_TEST_NODE")
+        .map_or_else(|| workspace_root().join(".tools/node"), PathBuf::from);
+    assert!(path.join("node").exists(), "{} is missing: run `cargo xtask setup`", path.display());
+    path
+}
+
 /// SeaweedFS's program.
 pub(crate) fn weed() -> PathBuf {
     installed("weed")

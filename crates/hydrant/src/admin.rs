@@ -1,9 +1,21 @@
 //! The admin listener: metrics and health. Never for producers.
+//!
+//! Where a token is configured, all but the health paths want it. Those stay open: what asks them (a load balancer, an orchestrator)
+//! has no place for a secret, and learns one word.
 
 use std::sync::Arc;
 
-use axum::{Router, extract::State, http::StatusCode, response::IntoResponse, routing::get};
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use hydrant_types::Secret;
 use prometheus::{Registry, TextEncoder};
+use subtle::ConstantTimeEq;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +56,8 @@ impl ReadinessSwitch {
 struct Shared {
     registry: Registry,
     readiness: ReadinessSwitch,
+    /// `None`: everybody who reaches the listener may ask.
+    token: Option<Secret>,
 }
 
 /// Serves until `shutdown`.
@@ -54,14 +68,34 @@ pub async fn serve(
     listener: TcpListener,
     registry: Registry,
     readiness: ReadinessSwitch,
+    token: Option<Secret>,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
+    let shared = Shared { registry, readiness, token };
     let router = Router::new()
         .route("/metrics", get(metrics))
+        // Covers the routes above it, not those below.
+        .route_layer(middleware::from_fn_with_state(shared.clone(), authorized))
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(ready))
-        .with_state(Shared { registry, readiness });
+        .with_state(shared);
     axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+}
+
+async fn authorized(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    if shared.token.as_ref().is_none_or(|token| bears(request.headers(), token)) {
+        return next.run(request).await;
+    }
+    let words = "this needs the header `Authorization: Bearer …` with the token of admin.token\n";
+    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], words).into_response()
+}
+
+/// Whether the one Authorization header has the token. In constant time, as far as the token's length is not told by it.
+fn bears(headers: &HeaderMap, token: &Secret) -> bool {
+    let mut given = headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(only), None) = (given.next(), given.next()) else { return false };
+    let Some((scheme, credentials)) = only.as_bytes().split_at_checked("Bearer ".len()) else { return false };
+    scheme.eq_ignore_ascii_case(b"Bearer ") && credentials.ct_eq(token.reveal().as_bytes()).into()
 }
 
 async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
@@ -79,5 +113,69 @@ async fn ready(State(shared): State<Shared>) -> (StatusCode, &'static str) {
         Readiness::AcceptingOnly => (StatusCode::OK, "accepting; delivery waits for the metastore\n"),
         Readiness::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
         Readiness::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    const TOKEN: &str = "a-token-of-some-length";
+
+    /// The status of a GET with these header lines.
+    async fn status(token: Option<&str>, path: &str, lines: &str) -> String {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let token = token.map(Secret::new);
+        let served =
+            tokio::spawn(serve(listener, Registry::new(), ReadinessSwitch::new(), token, stop.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\n{lines}\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        stop.cancel();
+        served.await.unwrap().unwrap();
+        if answer.contains(" 401 ") {
+            assert!(answer.contains("www-authenticate: Bearer") && !answer.contains(TOKEN), "{answer}");
+        }
+        answer.split(' ').nth(1).unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn metrics_want_the_token_where_there_is_one() {
+        assert_eq!(status(None, "/metrics", "").await, "200");
+        assert_eq!(
+            status(Some(TOKEN), "/metrics", &format!("authorization: Bearer {TOKEN}\r\n")).await,
+            "200"
+        );
+        assert_eq!(
+            status(Some(TOKEN), "/metrics", &format!("Authorization: bearer {TOKEN}\r\n")).await,
+            "200"
+        );
+        let longer = format!("authorization: Bearer {TOKEN}x\r\n");
+        let shorter = format!("authorization: Bearer {}\r\n", &TOKEN[1..]);
+        let basic = format!("authorization: Basic {TOKEN}\r\n");
+        let twice = format!("authorization: Bearer {TOKEN}\r\n").repeat(2);
+        for lines in
+            ["", "authorization: Bearer\r\n", "authorization: x\r\n", &longer, &shorter, &basic, &twice]
+        {
+            assert_eq!(status(Some(TOKEN), "/metrics", lines).await, "401", "{lines}");
+        }
+        assert_eq!(status(Some(TOKEN), "/metrics/", "").await, "404");
+    }
+
+    #[tokio::test]
+    async fn health_is_open() {
+        assert_eq!(status(Some(TOKEN), "/health/live", "").await, "200");
+        assert_eq!(status(Some(TOKEN), "/health/ready", "").await, "503", "starting");
     }
 }

@@ -6,20 +6,23 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use aws_config::SdkConfig;
+use hydrant_auth::{Authenticator, Realm};
 use hydrant_delivery as delivery;
-use hydrant_ingest::StreamTable;
+use hydrant_ingest::{Keyring, StreamTable};
 use hydrant_log::{Deps, FileLog};
 use hydrant_metastore::Metastore;
 use hydrant_types::{Clock, Entropy, SystemClock, SystemEntropy};
 use prometheus::Registry;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
     admin::{self, Readiness, ReadinessSwitch},
     aws,
-    config::Config,
+    config::{Config, Files},
+    declared::{self, Declared},
+    reload,
 };
 
 /// Between two looks for streams that another node changed.
@@ -90,25 +93,39 @@ struct Parts {
     log: Arc<FileLog>,
     metastore: Arc<dyn Metastore>,
     streams: Arc<StreamTable>,
+    keyring: Arc<Keyring>,
+    authenticator: Arc<Authenticator>,
+}
+
+/// What the service is started with.
+pub struct Start {
+    /// As it was read.
+    pub config: Config,
+    /// What is in the files it names.
+    pub files: Files,
+    /// Bring a Postgres metastore's schema up to date first.
+    pub migrate: bool,
+    /// Where SIGHUP reads the configuration from; `None`: it does not.
+    pub reload: Option<reload::Source>,
 }
 
 /// Runs the service until `shutdown`, then stops it: readiness off, requests finished, log synced, leases given back.
 ///
 /// # Errors
 /// It could not start, or a part of it failed; then the rest was stopped.
-pub async fn run(
-    config: Config,
-    listeners: Listeners,
-    aws: Aws,
-    migrate: bool,
-    shutdown: CancellationToken,
-) -> Result<()> {
+pub async fn run(start: Start, listeners: Listeners, aws: Aws, shutdown: CancellationToken) -> Result<()> {
+    let Start { config, files: Files { tls, streams: declared }, migrate, reload } = start;
     let readiness = ReadinessSwitch::new();
     let registry = registry()?;
     // The admin listener answers from the first moment to the last: it is how one sees a start that takes long.
     let admin_stop = CancellationToken::new();
-    let admin =
-        tokio::spawn(admin::serve(listeners.admin, registry.clone(), readiness.clone(), admin_stop.clone()));
+    let admin = tokio::spawn(admin::serve(
+        listeners.admin,
+        registry.clone(),
+        readiness.clone(),
+        config.admin.token.clone(),
+        admin_stop.clone(),
+    ));
     let (parts, attached) = tokio::select! {
         opened = Parts::open(config, registry, migrate) => opened?,
         () = shutdown.cancelled() => {
@@ -119,9 +136,20 @@ pub async fn run(
 
     let (api_stop, delivery_stop) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
-    tasks.spawn(parts.serve_api(listeners.api, api_stop.clone())?);
+    tasks.spawn(parts.serve_api(listeners.api, tls.clone(), api_stop.clone())?);
+    let (declare, declared) = watch::channel(declared);
+    let reloading = reload.map(|source| {
+        let exchangeable = reload::Exchangeable {
+            authenticator: parts.authenticator.clone(),
+            tls,
+            keyring: parts.keyring.clone(),
+            declared: declare,
+            clock: parts.clock.clone(),
+        };
+        tokio::spawn(reload::run(source, parts.config.clone(), exchangeable))
+    });
     readiness.set(if attached.is_some() { Readiness::Ready } else { Readiness::AcceptingOnly });
-    let deliver = parts.deliver(aws, attached, readiness.clone(), delivery_stop.clone());
+    let deliver = parts.deliver(aws, attached, declared, readiness.clone(), delivery_stop.clone());
     let mut delivering = JoinSet::new();
     delivering.spawn(deliver);
 
@@ -132,6 +160,9 @@ pub async fn run(
     };
     info!("stopping: no new requests; those under way are finished");
     readiness.set(Readiness::Stopping);
+    if let Some(reloading) = reloading {
+        reloading.abort();
+    }
     api_stop.cancel();
     finish(tasks, REQUESTS_GRACE, "requests").await;
     delivery_stop.cancel();
@@ -175,20 +206,29 @@ impl Parts {
                 (None, streams)
             }
         };
-        Ok((Self { config, registry, clock, entropy, node, log, metastore, streams }, attached))
+        let keyring = Arc::new(Keyring::new(config.encryption.master_keys(), streams.clone()));
+        log.set_data_keys(keyring.clone());
+        let authenticator = Arc::new(authenticator(&config, &clock));
+        let parts =
+            Self { config, registry, clock, entropy, node, log, metastore, streams, keyring, authenticator };
+        Ok((parts, attached))
     }
 
     fn serve_api(
         &self,
         listener: TcpListener,
+        tls: Option<hydrant_api::TlsCertificates>,
         stop: CancellationToken,
     ) -> Result<impl Future<Output = Result<()>> + Send + 'static> {
         let deps = hydrant_api::Deps {
             log: self.log.clone(),
             metastore: self.metastore.clone(),
             streams: self.streams.clone(),
+            authenticator: self.authenticator.clone(),
             clock: self.clock.clone(),
+            keyring: self.keyring.clone(),
             entropy: self.entropy.clone(),
+            tls,
             registry: self.registry.clone(),
         };
         let settings = hydrant_api::Settings {
@@ -200,10 +240,24 @@ impl Parts {
         Ok(async move { hydrant_api::serve(listener, deps, settings, stop).await.context("serve the API") })
     }
 
+    /// What creates and changes streams for the files that declare them.
+    fn control(&self) -> hydrant_api::Control {
+        hydrant_api::Control {
+            metastore: self.metastore.clone(),
+            streams: self.streams.clone(),
+            clock: self.clock.clone(),
+            keyring: self.keyring.clone(),
+            entropy: self.entropy.clone(),
+            account_id: self.config.api.account_id.clone(),
+            region: self.config.api.region.clone(),
+        }
+    }
+
     fn deliver(
         &self,
         aws: Aws,
         attached: Option<delivery::Attached>,
+        declared: watch::Receiver<Declared>,
         readiness: ReadinessSwitch,
         stop: CancellationToken,
     ) -> impl Future<Output = Result<()>> + Send + 'static {
@@ -228,6 +282,7 @@ impl Parts {
             ..delivery::Settings::default()
         };
         let (log, node) = (self.log.clone(), self.node.clone());
+        let control = self.control();
         async move {
             let attached = match attached {
                 Some(attached) => attached,
@@ -240,9 +295,11 @@ impl Parts {
             // Only now: until they were compared, this may be another database than the log's.
             let refreshing = CancellationToken::new();
             let refresh = tokio::spawn(refresh_streams(deps.streams.clone(), refreshing.clone()));
+            let declaring = tokio::spawn(declared::run(control, declared, refreshing.clone()));
             let outcome = delivery::start(deps, settings, attached, stop).join().await;
             refreshing.cancel();
             refresh.await.context("refresh the streams")?;
+            declaring.await.context("bring streams to their declarations")?;
             outcome.context("deliver")
         }
     }
@@ -335,6 +392,16 @@ async fn open_metastore(config: &Config, migrate: bool) -> Result<(Arc<dyn Metas
 
 /// The metastore does not answer at a start: why.
 struct Away(String);
+
+fn authenticator(config: &Config, clock: &Arc<dyn Clock>) -> Authenticator {
+    match config.auth.access_keys(clock) {
+        None => Authenticator::anyone(),
+        Some(keys) => {
+            let realm = Realm::new(config.api.region.clone(), config.api.account_id.clone());
+            Authenticator::with_keys(keys, hydrant_api::SERVICE, realm, clock.clone())
+        }
+    }
+}
 
 /// A registry with the process's own figures (CPU, memory, open files) in it.
 fn registry() -> Result<Registry> {

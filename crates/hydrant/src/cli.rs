@@ -30,11 +30,13 @@ pub enum Command {
     Demo,
     /// Run the service.
     Serve(ServeArgs),
+    /// Check a configuration and the streams in its files.
+    Config(commands::config_check::Args),
     /// Bring the metastore's schema up to date.
     Migrate(ConfigArgs),
     /// Put newline-delimited records from a file or standard input.
     Put(commands::put::Args),
-    /// Create, list, describe and delete delivery streams.
+    /// Create, list, describe, change and delete delivery streams.
     Stream(commands::stream::Args),
     /// Show the way of one record: which batch, object and COPY, in which state, since when.
     Where(commands::locate::Args),

@@ -1,6 +1,7 @@
 //! What each command does. One module a command; here the short ones.
 
 pub mod bench;
+pub mod config_check;
 pub mod delivery;
 pub mod endpoint;
 pub mod health;
@@ -18,11 +19,12 @@ use serde_json::json;
 use tracing::info;
 
 use crate::{
-    app::{self, Aws, Listeners},
+    app::{self, Aws, Listeners, Start},
     cli::{Cli, Command, ConfigArgs, DevArgs, ServeArgs},
-    config::{self, Config},
+    config::{self, Config, Files},
     demo,
     dev::{self, Dev, Endpoints},
+    reload,
 };
 
 /// Runs the command.
@@ -36,6 +38,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Dev(args) => dev(args, json, out).await,
         Command::Demo => demo(json, out).await,
         Command::Serve(args) => serve(args, json, out).await,
+        Command::Config(args) => config_check::run(args, json, out),
         Command::Migrate(args) => migrate(args, json, out).await,
         Command::Put(args) => put::run(args, json, out).await,
         Command::Stream(args) => stream::run(args, json, out).await,
@@ -56,6 +59,14 @@ impl ConfigArgs {
     pub fn load(&self) -> Result<Config> {
         Ok(Config::load(self.config.as_deref(), &config::process_environment())?)
     }
+
+    /// The same, with the files that it names.
+    ///
+    /// # Errors
+    /// [`config::Faults`], of all of them.
+    pub fn load_with_files(&self) -> Result<(Config, Files)> {
+        Ok(Config::load_with_files(self.config.as_deref(), &config::process_environment())?)
+    }
 }
 
 /// As JSON without the talk: only that every record arrived once, and how long it took.
@@ -71,21 +82,27 @@ async fn demo(as_json: bool, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 async fn serve(args: ServeArgs, as_json: bool, out: &mut dyn Write) -> Result<ExitCode> {
-    let config = args.config.load()?;
+    // Before anything else: a SIGHUP that nobody listens for ends the process.
+    let reload = Some(reload::Source::new(args.config.config.clone())?);
+    let (config, files) = args.config.load_with_files()?;
     let shutdown = app::shutdown_on_signals()?;
     let listeners = Listeners::bind(&config).await?;
-    tracing::warn!(
-        api = %config.api.listen,
-        "auth.mode is \"none\": whoever reaches the API listener may put records and change streams"
-    );
+    if matches!(config.auth, config::Auth::Anyone) {
+        tracing::warn!(
+            api = %config.api.listen,
+            "auth.mode is \"none\": whoever reaches the API listener may put records and change streams"
+        );
+    }
     let (api, admin) = (listeners.api.local_addr()?, listeners.admin.local_addr()?);
     info!(%api, %admin, "starting");
     if as_json {
-        writeln!(out, "{}", json!({"api": format!("http://{api}"), "admin": format!("http://{admin}")}))?;
+        let scheme = if files.tls.is_some() { "https" } else { "http" };
+        writeln!(out, "{}", json!({"api": format!("{scheme}://{api}"), "admin": format!("http://{admin}")}))?;
         out.flush()?;
     }
     let aws = Aws::from_chain(&config).await;
-    app::run(config, listeners, aws, args.migrate, shutdown).await?;
+    let start = Start { config, files, migrate: args.migrate, reload };
+    app::run(start, listeners, aws, shutdown).await?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,20 +3,31 @@
 //! Raw text ([`raw`]) becomes a [`Config`] in one function that takes the environment as a map. All faults are reported at
 //! once, each with its key and what was expected. Precedence: command line, environment, file, default.
 
+mod access;
+mod check;
+mod place;
 mod raw;
 
 use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
-    num::{NonZeroU32, NonZeroU64},
+    num::NonZeroU64,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+pub use access::{Auth, Encryption, Tls};
+use check::Check;
+use hydrant_api::TlsCertificates;
 use hydrant_ingest::Quotas;
 use hydrant_types::{ByteSize, Secret};
-use raw::{Flag, Number, Raw, SecretSource};
+use raw::{Raw, SecretSource};
+
+use crate::{
+    app::format_chain,
+    stream_files::{self, StreamFile},
+};
 
 /// What the service runs with; nothing is left to check.
 #[derive(Debug, Clone)]
@@ -25,6 +36,10 @@ pub struct Config {
     pub api: Api,
     /// Metrics and health.
     pub admin: Admin,
+    /// Who may call.
+    pub auth: Auth,
+    /// Keys that streams are encrypted under.
+    pub encryption: Encryption,
     /// What each stream may put; none by default.
     pub quotas: Quotas,
     /// The record log.
@@ -37,28 +52,34 @@ pub struct Config {
     pub redshift: Redshift,
     /// How records are delivered.
     pub delivery: Delivery,
+    /// `streams.dir`: declares streams.
+    pub streams_dir: Option<PathBuf>,
 }
 
 /// `[api]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Api {
     /// Address of the API listener.
     pub listen: SocketAddr,
     /// Account in ARNs and error texts.
     pub account_id: String,
-    /// Region in ARNs.
+    /// Region in ARNs, and of signatures.
     pub region: String,
+    /// `None`: plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 /// `[admin]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Admin {
     /// Address of the admin listener.
     pub listen: SocketAddr,
+    /// What all but the health paths want; there is always one where other machines reach the listener.
+    pub token: Option<Secret>,
 }
 
 /// `[log]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Log {
     /// Directory of the record log.
     pub dir: PathBuf,
@@ -69,7 +90,7 @@ pub struct Log {
 }
 
 /// `[metastore]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Metastore {
     /// `postgres://…` or `sqlite:///…`; secret for the password in it.
     pub url: Secret,
@@ -78,7 +99,7 @@ pub struct Metastore {
 }
 
 /// `[s3]`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct S3 {
     /// For S3 servers that are not AWS's.
     pub endpoint_url: Option<String>,
@@ -89,7 +110,7 @@ pub struct S3 {
 }
 
 /// `[redshift]`
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Redshift {
     /// For a Data API that is not AWS's.
     pub endpoint_url: Option<String>,
@@ -100,7 +121,7 @@ pub struct Redshift {
 }
 
 /// `[delivery]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Delivery {
     /// Caps every stream's buffering interval.
     pub interval_max: Option<Duration>,
@@ -108,6 +129,15 @@ pub struct Delivery {
     pub gzip_level: u32,
     /// Between a failed COPY and its next attempt.
     pub copy_retry: Duration,
+}
+
+/// What is in the files that a configuration names.
+#[derive(Debug)]
+pub struct Files {
+    /// `api.tls`
+    pub tls: Option<TlsCertificates>,
+    /// `streams.dir`; `None` where there is none, so that no file declares or ceases to declare anything.
+    pub streams: Option<Vec<StreamFile>>,
 }
 
 /// Everything that is wrong with a configuration.
@@ -133,8 +163,33 @@ impl Config {
     /// Reads the file, lays the environment over it and checks the whole.
     ///
     /// # Errors
-    /// [`Faults`], all of them at once; a fault of the file's syntax comes alone, with its line.
+    /// [`Faults`], all of them at once; a fault of the file's syntax comes alone.
     pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Self, Faults> {
+        let (config, faults) = Self::read(path, environment)?;
+        faults.into_result(config)
+    }
+
+    /// The same, with what only the service needs: certificates, and streams that files declare.
+    ///
+    /// # Errors
+    /// [`Faults`], those of the configuration and of all these files at once; a fault of the configuration's syntax comes alone.
+    pub fn load_with_files(path: Option<&Path>, environment: &Environment) -> Result<(Self, Files), Faults> {
+        let (config, mut faults) = Self::read(path, environment)?;
+        let files = config.read_files(&mut faults);
+        faults.into_result((config, files))
+    }
+
+    /// Reads the files that this names, for a configuration that was made and not read.
+    ///
+    /// # Errors
+    /// [`Faults`], all of them at once.
+    pub fn files(&self) -> Result<Files, Faults> {
+        let mut faults = Faults(Vec::new());
+        let files = self.read_files(&mut faults);
+        faults.into_result(files)
+    }
+
+    fn read(path: Option<&Path>, environment: &Environment) -> Result<(Self, Faults), Faults> {
         let text = match path {
             None => String::new(),
             Some(path) => std::fs::read_to_string(path)
@@ -144,17 +199,39 @@ impl Config {
         Self::parse(&text, &name, environment)
     }
 
-    /// As [`Config::load`], from text; `name` is what faults call it.
+    /// The configuration and what is wrong with it; what is wrong has some value in it. `name` is what faults call `text`.
     ///
     /// # Errors
-    /// [`Faults`].
-    pub fn parse(text: &str, name: &str, environment: &Environment) -> Result<Self, Faults> {
+    /// The syntax is wrong, so that there is no configuration.
+    fn parse(text: &str, name: &str, environment: &Environment) -> Result<(Self, Faults), Faults> {
         // The file alone first: its faults carry a line, which the overlaid whole no longer has.
         toml::from_str::<Raw>(text).map_err(|e| Faults(vec![syntax_fault(&e, text, name)]))?;
         let mut table: toml::Table = toml::from_str(text).expect("the same text was read above");
         overlay(&mut table, environment)?;
-        let raw = Raw::deserialize_table(table)?;
-        validate(raw, environment)
+        let (config, faults) = validate(Raw::deserialize_table(table)?, environment);
+        let said = |(key, problem): (String, String)| {
+            format!("{}{key}: {problem}", place::of(&key, text, name, environment))
+        };
+        Ok((config, Faults(faults.into_iter().map(said).collect())))
+    }
+
+    fn read_files(&self, faults: &mut Faults) -> Files {
+        let tls = self.api.tls.as_ref().and_then(|tls| {
+            let loaded = TlsCertificates::load(&tls.cert, &tls.key);
+            loaded.map_err(|error| faults.0.push(format!("api.tls: {}", format_chain(&error)))).ok()
+        });
+        let streams = self.streams_dir.as_ref().map(|dir| stream_files::read(dir, &self.api.region));
+        let streams = streams.transpose().unwrap_or_else(|found| {
+            faults.0.extend(found);
+            None
+        });
+        Files { tls, streams }
+    }
+}
+
+impl Faults {
+    fn into_result<T>(self, whole: T) -> Result<T, Self> {
+        if self.0.is_empty() { Ok(whole) } else { Err(self) }
     }
 }
 
@@ -163,14 +240,24 @@ fn syntax_fault(error: &toml::de::Error, text: &str, name: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    format!("{name}: line {line}, column {column}: {}", error.message())
+    format!("{name}: line {line}, column {column}: {}", without_value(error.message()))
+}
+
+/// A value of the wrong type is quoted in the problem, and may be a secret.
+fn without_value(problem: &str) -> &str {
+    let quotes = problem.starts_with("invalid type: ") || problem.starts_with("invalid value: ");
+    match problem.rfind(", expected ").filter(|_| quotes) {
+        Some(at) => &problem[at + 2..],
+        None => problem,
+    }
 }
 
 impl Raw {
     fn deserialize_table(table: toml::Table) -> Result<Self, Faults> {
-        table
-            .try_into()
-            .map_err(|e: toml::de::Error| Faults(vec![format!("HYDRANT_… environment: {}", e.message())]))
+        table.try_into().map_err(|e: toml::de::Error| {
+            // It says in which key: "expected a sequence\nin `auth.keys`".
+            Faults(vec![format!("HYDRANT_… environment: {}", without_value(e.message()))])
+        })
     }
 }
 
@@ -195,128 +282,8 @@ fn overlay(table: &mut toml::Table, environment: &Environment) -> Result<(), Fau
     if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
 }
 
-/// Collects faults while values are read, so that all are reported at once.
-struct Check<'a> {
-    faults: Vec<String>,
-    environment: &'a Environment,
-}
-
-impl Check<'_> {
-    fn fault(&mut self, key: &str, problem: impl fmt::Display) {
-        self.faults.push(format!("{key}: {problem}"));
-    }
-
-    fn address(&mut self, key: &str, text: Option<String>, default: &str) -> SocketAddr {
-        let text = text.unwrap_or_else(|| default.to_owned());
-        text.parse().unwrap_or_else(|_| {
-            self.fault(key, format!("{text:?} is not an address: expected IP:PORT, such as {default}"));
-            SocketAddr::from(([127, 0, 0, 1], 0))
-        })
-    }
-
-    fn size(&mut self, key: &str, text: Option<String>, default: ByteSize) -> ByteSize {
-        text.map_or(default, |text| {
-            text.parse().unwrap_or_else(|problem| {
-                self.fault(key, problem);
-                default
-            })
-        })
-    }
-
-    fn duration(&mut self, key: &str, text: Option<String>) -> Option<Duration> {
-        let text = text?;
-        match humantime::parse_duration(&text) {
-            Ok(Duration::ZERO) => {
-                self.fault(key, "expected more than nothing");
-                None
-            }
-            Ok(duration) => Some(duration),
-            Err(_) => {
-                self.fault(
-                    key,
-                    format!("{text:?} is not a duration: expected one such as 60s, 5m or 30days"),
-                );
-                None
-            }
-        }
-    }
-
-    fn url(&mut self, key: &str, text: Option<String>) -> Option<String> {
-        let text = text?;
-        let uri = text.parse::<http::Uri>().ok();
-        let is_url = uri.is_some_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.host().is_some_and(|host| !host.is_empty())
-        });
-        if !is_url {
-            self.fault(key, format!("{text:?} is not a URL: expected http://host:port or https://host"));
-        }
-        Some(text)
-    }
-
-    fn flag(&mut self, key: &str, flag: Option<Flag>) -> Option<bool> {
-        match flag? {
-            Flag::Value(value) => Some(value),
-            Flag::Text(text) => text.parse().map(Some).unwrap_or_else(|_| {
-                self.fault(key, format!("{text:?}: expected true or false"));
-                None
-            }),
-        }
-    }
-
-    fn number(
-        &mut self,
-        key: &str,
-        number: Option<Number>,
-        default: u32,
-        range: std::ops::RangeInclusive<u32>,
-    ) -> u32 {
-        let value = match number {
-            None => return default,
-            Some(Number::Value(value)) => u32::try_from(value).ok(),
-            Some(Number::Text(text)) => text.parse().ok(),
-        };
-        value.filter(|value| range.contains(value)).unwrap_or_else(|| {
-            self.fault(key, format!("expected a whole number from {} to {}", range.start(), range.end()));
-            default
-        })
-    }
-
-    fn quota(&mut self, key: &str, number: Option<Number>) -> Option<NonZeroU32> {
-        number.is_some().then(|| self.number(key, number, 1, 1..=u32::MAX)).and_then(NonZeroU32::new)
-    }
-
-    fn secret(&mut self, key: &str, source: SecretSource) -> Option<Secret> {
-        match source {
-            SecretSource::Inline(secret) => Some(secret),
-            SecretSource::From(from) => match (from.iter().next(), from.len()) {
-                (Some((kind, name)), 1) if kind == "env" => {
-                    let value = self.environment.get(name);
-                    if value.is_none() {
-                        self.fault(key, format!("the environment variable {name} is not set"));
-                    }
-                    value.map(Secret::new)
-                }
-                (Some((kind, path)), 1) if kind == "file" => match std::fs::read_to_string(path) {
-                    Ok(text) => Some(Secret::new(text.trim())),
-                    Err(error) => {
-                        self.fault(key, format!("{path} cannot be read: {error}"));
-                        None
-                    }
-                },
-                _ => {
-                    self.fault(key, "expected a string, { env = \"NAME\" } or { file = \"PATH\" }");
-                    None
-                }
-            },
-        }
-    }
-}
-
-fn validate(raw: Raw, environment: &Environment) -> Result<Config, Faults> {
+fn validate(raw: Raw, environment: &Environment) -> (Config, Vec<(String, String)>) {
     let mut check = Check { faults: Vec::new(), environment };
-    not_yet(&raw, &mut check);
-    authentication(&raw.auth, &mut check);
     let account_id = raw.api.account_id.unwrap_or_else(|| "000000000000".to_owned());
     if account_id.len() != 12 || !account_id.bytes().all(|b| b.is_ascii_digit()) {
         check.fault("api.account_id", format!("{account_id:?}: expected 12 digits"));
@@ -329,8 +296,15 @@ fn validate(raw: Raw, environment: &Environment) -> Result<Config, Faults> {
     let endpoint_url = check.url("s3.endpoint_url", raw.s3.endpoint_url);
     let path_style = check.flag("s3.force_path_style", raw.s3.force_path_style);
     let config = Config {
-        api: Api { listen: check.address("api.listen", raw.api.listen, "0.0.0.0:4573"), account_id, region },
-        admin: Admin { listen: check.address("admin.listen", raw.admin.listen, "127.0.0.1:4574") },
+        api: Api {
+            listen: check.address("api.listen", raw.api.listen, "0.0.0.0:4573"),
+            account_id,
+            region,
+            tls: access::tls(raw.api.tls, &mut check),
+        },
+        auth: access::auth(raw.auth, &mut check),
+        encryption: access::encryption(raw.encryption, &mut check),
+        admin: admin(raw.admin, &mut check),
         quotas: Quotas {
             records_per_sec: check.quota("quotas.records_per_sec", raw.quotas.records_per_sec),
             bytes_per_sec: raw.quotas.bytes_per_sec.and_then(|text| {
@@ -370,6 +344,7 @@ fn validate(raw: Raw, environment: &Environment) -> Result<Config, Faults> {
                 .duration("delivery.copy_retry", raw.delivery.copy_retry)
                 .unwrap_or(Duration::from_secs(300)),
         },
+        streams_dir: raw.streams.dir.map(PathBuf::from),
     };
     if config.log.bytes_max < LOG_BYTES_MIN {
         check.fault(
@@ -380,43 +355,35 @@ fn validate(raw: Raw, environment: &Environment) -> Result<Config, Faults> {
     if config.log.dir.as_os_str().is_empty() {
         check.fault("log.dir", "expected a directory");
     }
-    if check.faults.is_empty() { Ok(config) } else { Err(Faults(check.faults)) }
+    (config, check.faults)
 }
 
 /// A few segments: one being written, one being delivered, one free.
 const LOG_BYTES_MIN: ByteSize = ByteSize::mib(256);
 
-/// Keys that the configuration has a place for and that have no effect yet are refused, not ignored.
-fn not_yet(raw: &Raw, check: &mut Check<'_>) {
-    for (key, given, instead) in [
-        ("api.tls", raw.api.tls.is_some(), "TLS is not supported yet: put a proxy in front"),
-        (
-            "auth.keys",
-            raw.auth.keys.is_some(),
-            "signatures are not verified yet: remove it and set auth.mode = \"none\"",
-        ),
-        (
-            "streams.dir",
-            raw.streams.dir.is_some(),
-            "streams from files are not supported yet: create them through the API",
-        ),
-    ] {
-        if given {
-            check.fault(key, instead);
-        }
-    }
-}
+/// Fewer could be guessed.
+const ADMIN_TOKEN_MIN: usize = 16;
 
-fn authentication(auth: &raw::Auth, check: &mut Check<'_>) {
-    match auth.mode.as_deref() {
-        Some("none") => {}
-        None | Some("sigv4") => check.fault(
-            "auth.mode",
-            "signatures are not verified yet, and a service that only seems to check them is not started: \
-             set auth.mode = \"none\" and let only your producers reach api.listen",
+fn admin(raw: raw::Admin, check: &mut Check<'_>) -> Admin {
+    let faults_before = check.faults.len();
+    let listen = check.address("admin.listen", raw.listen, "127.0.0.1:4574");
+    let token = raw.token.and_then(|source| check.secret("admin.token", source));
+    match &token {
+        None if !listen.ip().is_loopback() && check.faults.len() == faults_before => check.fault(
+            "admin.listen",
+            format!("other machines reach {listen}: set admin.token too, or listen on 127.0.0.1"),
         ),
-        Some(other) => check.fault("auth.mode", format!("{other:?}: expected \"sigv4\" or \"none\"")),
+        // It is sent in a header, as one word.
+        Some(token) if !token.reveal().bytes().all(|byte| byte.is_ascii_graphic()) => {
+            check.fault("admin.token", "expected letters, digits and signs of ASCII without spaces");
+        }
+        Some(token) if token.reveal().len() < ADMIN_TOKEN_MIN => check.fault(
+            "admin.token",
+            format!("expected at least {ADMIN_TOKEN_MIN} characters, such as `openssl rand -hex 32` gives"),
+        ),
+        _ => {}
     }
+    Admin { listen, token }
 }
 
 fn metastore_url(source: Option<SecretSource>, check: &mut Check<'_>) -> Secret {

@@ -1,24 +1,28 @@
 //! Everything in one process with embedded parts: the API, S3, SQLite, the Redshift stand-in.
 
 use std::{
+    fs::OpenOptions,
+    io::Write as _,
     net::SocketAddr,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 use aws_credential_types::Credentials;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hydrant_client::{CallError, Client};
-use hydrant_types::{ByteSize, Secret};
+use hydrant_types::{ByteSize, Entropy as _, Secret, SystemEntropy};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::{self, Aws, Listeners},
+    app::{self, Aws, Listeners, Start},
     aws,
-    config::{self, Config, Environment, Faults},
+    config::{self, Config, Encryption, Environment, Faults},
 };
 
 /// What the embedded S3 knows: access key and secret.
@@ -37,6 +41,8 @@ pub const WORKGROUP: &str = "local";
 pub const DATABASE: &str = "dev";
 const REGION: &str = "us-east-1";
 const ROLE: &str = "arn:aws:iam::000000000000:role/hydrant-dev";
+/// The default encryption key.
+const ENCRYPTION_KEY_ARN: &str = "arn:aws:kms:us-east-1:000000000000:key/hydrant-dev";
 /// From the start of the process until all parts answer.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -110,7 +116,11 @@ impl Dev {
             redshift: url(&redshift_listener)?,
         };
         let external_s3 = environment.contains_key("HYDRANT_S3__ENDPOINT_URL");
-        let config = dev_config(&data_dir, &endpoints, external_s3, environment)?;
+        let mut config = dev_config(&data_dir, &endpoints, external_s3, environment)?;
+        if config.encryption.is_empty() {
+            config.encryption = Encryption::with_default(ENCRYPTION_KEY_ARN, encryption_key(&data_dir)?);
+        }
+        let files = config.files()?;
         let aws = dev_aws(&config, external_s3).await;
 
         let embedded_stop = CancellationToken::new();
@@ -124,7 +134,12 @@ impl Dev {
                 embedded_stop.clone(),
             )),
         ];
-        let service = tokio::spawn(app::run(config, listeners, aws, true, shutdown.clone()));
+        let service = tokio::spawn(app::run(
+            Start { config, files, migrate: true, reload: None },
+            listeners,
+            aws,
+            shutdown.clone(),
+        ));
         let mut dev = Self { endpoints, data_dir, service, embedded, shutdown, embedded_stop };
         dev.prepare().await?;
         Ok(dev)
@@ -177,6 +192,28 @@ impl Dev {
         self.shutdown.cancel();
         self.join().await
     }
+}
+
+/// The default encryption key, made once and kept with the data.
+fn encryption_key(data_dir: &Path) -> Result<Secret> {
+    let path = data_dir.join("encryption.key");
+    if !path.exists() {
+        make_encryption_key(&path).with_context(|| format!("make {}", path.display()))?;
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+    Ok(Secret::new(text.trim()))
+}
+
+/// Durable before anything is encrypted under it, and whole or not there.
+fn make_encryption_key(path: &Path) -> std::io::Result<()> {
+    let mut key = [0; 32];
+    SystemEntropy.fill(&mut key);
+    let temporary = path.with_extension("tmp");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(STANDARD.encode(key).as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    std::fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn url(listener: &TcpListener) -> Result<String> {

@@ -10,8 +10,11 @@ mod aws;
 mod cli;
 mod commands;
 mod config;
+mod declared;
 mod demo;
 mod dev;
+mod reload;
+mod stream_files;
 mod warehouse_query;
 
 use std::process::ExitCode;

@@ -18,7 +18,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use self::{
     account::{Acknowledged, Objects, Patience, Table},
-    body::{Run, Shape, Template},
+    body::{Run, Shape, Streams, Template},
     load::Load,
     report::Report,
     server_cost::ServerCost,
@@ -34,6 +34,9 @@ const ARRIVAL_MAX: Duration = Duration::from_secs(120);
 pub struct Args {
     /// To which stream.
     stream: String,
+    /// To this many streams in turn, named STREAM-0000 and so on.
+    #[arg(long, default_value_t = 1)]
+    streams: u64,
     /// Which call.
     #[arg(long, value_enum, default_value_t = Operation::PutRecordBatch)]
     operation: Operation,
@@ -161,8 +164,9 @@ fn table(args: &Args) -> Result<Option<Table>> {
 
 fn load(args: &Args, signing: Signing, records_per_call: usize) -> Result<Load> {
     let run = Run::random();
+    let streams = Streams::new(&args.stream, args.streams);
     let template =
-        Template::new(args.operation, &args.stream, &run, args.record_bytes, records_per_call, args.shape);
+        Template::new(args.operation, &streams, &run, args.record_bytes, records_per_call, args.shape);
     let calls = args.records.div_ceil(records_per_call as u64);
     Ok(Load {
         client: Client::new(&args.endpoint.endpoint_url, signing),
@@ -201,6 +205,9 @@ fn check(args: &Args) -> Result<usize> {
     }
     if args.connections == 0 || args.connections > 1024 {
         bail!("--connections {}: expected 1 to 1024", args.connections);
+    }
+    if !(1..=limits::STREAMS_MAX as u64).contains(&args.streams) {
+        bail!("--streams {}: expected 1 to {}", args.streams, limits::STREAMS_MAX);
     }
     if args.rate == Some(0) {
         bail!("--rate 0: expected at least one record per second");

@@ -7,7 +7,10 @@ use hydrant_metastore::{Attempt, Filter, Metastore, Subject};
 use hydrant_types::{Batch, BatchId, BatchState, ByteSize, Load, LoadId, StreamName};
 use serde_json::{Value, json};
 
-use super::{locate::load_state, state, table};
+use super::{
+    locate::{batch_state, discarded, load_state},
+    state, table,
+};
 use crate::demo::thousands;
 
 /// Show what is under way, what failed and why.
@@ -30,7 +33,7 @@ struct ListArgs {
     /// Of this stream only.
     #[arg(long)]
     stream: Option<StreamName>,
-    /// In this state only: sealed, uploaded, delivered, in_load, loaded, parked, lost; planned, submitted, committed, abandoned.
+    /// In this state only: sealed, uploaded, delivered, in_load, loaded, parked, lost, discarded; planned, submitted, committed, abandoned.
     #[arg(long)]
     state: Option<String>,
     /// At most this many batches and this many loads.
@@ -48,7 +51,8 @@ struct ShowArgs {
     metastore: state::Args,
 }
 
-const BATCH_STATES: [&str; 7] = ["sealed", "uploaded", "delivered", "in_load", "loaded", "parked", "lost"];
+const BATCH_STATES: [&str; 8] =
+    ["sealed", "uploaded", "delivered", "in_load", "loaded", "parked", "lost", "discarded"];
 const LOAD_STATES: [&str; 4] = ["planned", "submitted", "committed", "abandoned"];
 
 /// Runs the subcommand.
@@ -115,6 +119,7 @@ async fn batch_trouble(metastore: &dyn Metastore, batch: &Batch) -> Result<Strin
     match &batch.state {
         BatchState::Parked { reason, .. } => Ok(reason.clone()),
         BatchState::Sealed => last_failure(metastore, Subject::Batch(batch.id)).await,
+        BatchState::Discarded { .. } => Ok(discarded(batch).to_owned()),
         _ => Ok(String::new()),
     }
 }
@@ -159,7 +164,12 @@ async fn show(args: ShowArgs, as_json: bool, out: &mut dyn Write) -> Result<Exit
         let loads = metastore.loads_of_batch(id).await?;
         let attempts = metastore.attempts(Subject::Batch(id)).await?;
         return print(
-            &json!({"batch": batch, "loads": loads, "attempts": attempts_json(&attempts)}),
+            &json!({
+                "summary": batch_state(&batch),
+                "batch": batch,
+                "loads": loads,
+                "attempts": attempts_json(&attempts),
+            }),
             as_json,
             out,
         );

@@ -84,7 +84,7 @@ async fn without_batch(
         }
         (Some(_), Some(sealed)) if id.position < sealed => (
             "forgotten",
-            "it was delivered, and its batch is past metastore.retention".to_owned(),
+            "it was delivered or discarded, and its batch is past metastore.retention".to_owned(),
             ExitCode::SUCCESS,
         ),
         (Some(log), _) if log.retired_at.is_some() => (
@@ -122,18 +122,33 @@ fn show(id: RecordId, batch: &Batch, loads: &[Load], out: &mut dyn Write) -> std
     )?;
     writeln!(out, "  sealed     {}", batch.sealed_at)?;
     writeln!(out, "  object     s3://{}/{}", batch.bucket, batch.key)?;
-    writeln!(out, "  state      {} since {}", batch_state(batch), batch.updated_at)?;
+    writeln!(out, "  state      {}", batch_state(batch))?;
     for load in loads {
         show_load(load, out)?;
     }
     Ok(())
 }
 
-fn batch_state(batch: &Batch) -> String {
+/// A batch's state in words, and since when.
+pub fn batch_state(batch: &Batch) -> String {
+    let since = batch.updated_at;
     match &batch.state {
-        BatchState::Parked { reason, .. } => format!("parked: {reason}"),
-        BatchState::Lost => "lost: its record log was given up before the object was uploaded".to_owned(),
-        state => state.name().to_owned(),
+        BatchState::Parked { reason, .. } => format!("parked: {reason} since {since}"),
+        BatchState::Lost => {
+            format!("lost: its record log was given up before the object was uploaded since {since}")
+        }
+        BatchState::Discarded { .. } => format!("{} at {since}", discarded(batch)),
+        state => format!("{} since {since}", state.name()),
+    }
+}
+
+/// Why a batch was thrown away, and what is left of it.
+pub fn discarded(batch: &Batch) -> &'static str {
+    match batch.state.object() {
+        None => "discarded: its stream was deleted with --discard before the upload was known to be done",
+        Some(_) => {
+            "discarded: its stream was deleted with --discard before a load took it; the object is still there"
+        }
     }
 }
 

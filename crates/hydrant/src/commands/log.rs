@@ -5,7 +5,7 @@ mod reconcile;
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result};
-use hydrant_log::inspect::{self, Report};
+use hydrant_log::inspect::{self, Report, StreamReport};
 use hydrant_types::ByteSize;
 
 use super::state;
@@ -83,6 +83,13 @@ fn show(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             ByteSize(report.torn_bytes)
         )?;
     }
+    if report.encrypted_frames > 0 {
+        writeln!(
+            out,
+            "encrypted  {} frames: their check sums were checked, their contents were not (that needs their keys)",
+            thousands(report.encrypted_frames)
+        )?;
+    }
     let mut streams = super::table(&["STREAM ID", "TRIMMED TO", "SEALED TO", "NEXT", "KEPT", ""]);
     for (id, stream) in &report.streams {
         streams.add_row([
@@ -91,7 +98,7 @@ fn show(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
             thousands(stream.sealed.0),
             thousands(stream.next.0),
             thousands(stream.next.0.saturating_sub(stream.trimmed.0)),
-            if stream.closed { "closed".to_owned() } else { String::new() },
+            notes(stream),
         ]);
     }
     writeln!(out, "\n{}", streams.trim_fmt())?;
@@ -103,6 +110,13 @@ fn show(report: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "\nDAMAGED {} at offset {}: {}", damage.path, damage.offset, damage.reason)?;
     }
     Ok(())
+}
+
+fn notes(stream: &StreamReport) -> String {
+    let keys: Vec<_> = stream.data_keys.iter().map(|key| key.0.to_string()).collect();
+    let needs = (!keys.is_empty()).then(|| format!("needs data keys {}", keys.join(", ")));
+    let closed = stream.closed.then(|| "closed".to_owned());
+    closed.into_iter().chain(needs).collect::<Vec<_>>().join(", ")
 }
 
 fn segment_table(report: &Report) -> comfy_table::Table {

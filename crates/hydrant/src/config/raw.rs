@@ -9,6 +9,7 @@ pub(super) struct Raw {
     pub(super) api: Api,
     pub(super) admin: Admin,
     pub(super) auth: Auth,
+    pub(super) encryption: Encryption,
     pub(super) quotas: Quotas,
     pub(super) log: Log,
     pub(super) metastore: Metastore,
@@ -24,20 +25,52 @@ pub(super) struct Api {
     pub(super) listen: Option<String>,
     pub(super) account_id: Option<String>,
     pub(super) region: Option<String>,
-    pub(super) tls: Option<toml::Value>,
+    pub(super) tls: Option<Tls>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Tls {
+    pub(super) cert: Option<String>,
+    pub(super) key: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Admin {
     pub(super) listen: Option<String>,
+    pub(super) token: Option<SecretSource>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Auth {
     pub(super) mode: Option<String>,
-    pub(super) keys: Option<Vec<toml::Value>>,
+    pub(super) keys: Vec<AuthKey>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AuthKey {
+    pub(super) access_key_id: Option<String>,
+    pub(super) secret_access_key: Option<SecretSource>,
+    pub(super) actions: Option<Vec<String>>,
+    pub(super) streams: Option<Vec<String>>,
+    pub(super) calls_per_sec: Option<Number>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Encryption {
+    pub(super) default: Option<String>,
+    pub(super) keys: Vec<EncryptionKey>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct EncryptionKey {
+    pub(super) arn: Option<String>,
+    pub(super) key: Option<SecretSource>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -72,24 +72,54 @@ impl Run {
     }
 }
 
+/// To which streams calls go, in turn.
+#[derive(Debug, Clone)]
+pub(super) struct Streams {
+    name: String,
+    count: u64,
+}
+
+/// Digits behind the name of each of several streams.
+const STREAM_DIGITS: usize = 4;
+
+impl Streams {
+    /// One of this name, or several: `name-0000` and so on.
+    pub(super) fn new(name: &str, count: u64) -> Self {
+        Self { name: name.to_owned(), count }
+    }
+
+    /// The first one's name, and the place of its digits in it where there are several.
+    fn first(&self) -> (String, Option<usize>) {
+        match self.count {
+            1 => (self.name.clone(), None),
+            _ => (format!("{}-{:0STREAM_DIGITS$}", self.name, 0), Some(self.name.len() + 1)),
+        }
+    }
+}
+
 /// A call's body, but for the numbers.
 pub(super) struct Template {
     body: Vec<u8>,
     /// Where each record's number is, as base64.
     numbers: Vec<usize>,
+    /// Where the stream's digits are, where there are several streams, and how many there are.
+    stream: Option<(usize, u64)>,
 }
 
 impl Template {
     pub(super) fn new(
         operation: Operation,
-        stream: &str,
+        streams: &Streams,
         run: &Run,
         record_bytes: usize,
         records_per_call: usize,
         shape: Shape,
     ) -> Self {
-        let mut template = Self { body: Vec::new(), numbers: Vec::new() };
-        template.text(&format!("{{\"DeliveryStreamName\":{},", Value::from(stream)));
+        let mut template = Self { body: Vec::new(), numbers: Vec::new(), stream: None };
+        let (stream, digits) = streams.first();
+        template.text("{\"DeliveryStreamName\":");
+        template.stream = digits.map(|at| (template.body.len() + 1 + at, streams.count));
+        template.text(&format!("{},", Value::from(stream)));
         match operation {
             Operation::PutRecord => {
                 template.text("\"Record\":{\"Data\":\"");
@@ -121,9 +151,13 @@ impl Template {
         self.text(&STANDARD.encode(record));
     }
 
-    /// The body of a call whose records have these numbers.
-    pub(super) fn body(&self, numbers: Range<u64>) -> Bytes {
+    /// The body of a call, whose records have these numbers.
+    pub(super) fn body(&self, call: u64, numbers: Range<u64>) -> Bytes {
         let mut body = self.body.clone();
+        if let Some((at, streams)) = self.stream {
+            let digits = format!("{:0STREAM_DIGITS$}", call % streams);
+            body[at..at + STREAM_DIGITS].copy_from_slice(digits.as_bytes());
+        }
         for (number, at) in numbers.zip(&self.numbers) {
             let digits = format!("{number:0NUMBER_DIGITS$}");
             STANDARD
@@ -181,9 +215,10 @@ mod tests {
     fn every_record_is_json_of_the_asked_size_with_its_own_number() {
         for bytes in [RECORD_BYTES_MIN, 100, 101, 102] {
             let run = Run::random();
-            let template = Template::new(Operation::PutRecordBatch, "s", &run, bytes, 3, Shape::Json);
+            let template =
+                Template::new(Operation::PutRecordBatch, &Streams::new("s", 1), &run, bytes, 3, Shape::Json);
             let numbers = run.numbers(7, 3);
-            let records = data_of(&template.body(numbers.clone()));
+            let records = data_of(&template.body(0, numbers.clone()));
             assert_eq!(records.len(), 3);
             for (data, number) in records.iter().zip(numbers) {
                 assert_eq!(data.len(), bytes);
@@ -198,10 +233,25 @@ mod tests {
     fn a_run_does_not_know_another_runs_record_even_by_an_equal_number() {
         let (mine, theirs) = (Run::random(), Run::random());
         let theirs = Run { first_number: mine.first_number, ..theirs };
-        let template = Template::new(Operation::PutRecordBatch, "s", &theirs, 100, 1, Shape::Random);
-        let record = data_of(&template.body(theirs.numbers(0, 1))).remove(0);
+        let template =
+            Template::new(Operation::PutRecordBatch, &Streams::new("s", 1), &theirs, 100, 1, Shape::Random);
+        let record = data_of(&template.body(0, theirs.numbers(0, 1))).remove(0);
         assert_eq!(theirs.number_of(&record), Some(mine.first_number));
         assert_eq!(mine.number_of(&record), None);
+    }
+
+    #[test]
+    fn calls_go_to_several_streams_in_turn() {
+        let run = Run::random();
+        let streams = Streams::new("load", 3);
+        let template = Template::new(Operation::PutRecord, &streams, &run, 100, 1, Shape::Json);
+        let names: Vec<Value> = (0..4)
+            .map(|call| {
+                let body = template.body(call, run.numbers(call, 1));
+                serde_json::from_slice::<Value>(&body).unwrap()["DeliveryStreamName"].clone()
+            })
+            .collect();
+        assert_eq!(names, ["load-0000", "load-0001", "load-0002", "load-0000"]);
     }
 
     #[test]

@@ -137,7 +137,7 @@ async fn connection(load: Arc<Load>, begun: Instant, next_call: Arc<AtomicU64>) 
             return seen;
         }
         let numbers = load.run.numbers(call, load.records_per_call);
-        let body = load.template.body(numbers.clone());
+        let body = load.template.body(call, numbers.clone());
         // From when it was due: a server that stalls delays calls that have not been made yet, and they are to be seen.
         let from = due.unwrap_or_else(Instant::now);
         let answered = load.call(numbers.clone(), body).await;
@@ -195,7 +195,10 @@ mod tests {
     use serde_json::json;
     use tokio::net::TcpListener;
 
-    use super::{super::body::Shape, *};
+    use super::{
+        super::body::{Shape, Streams},
+        *,
+    };
 
     #[test]
     fn each_record_of_a_call_that_partly_failed_is_accounted_for_by_itself() {
@@ -243,7 +246,7 @@ mod tests {
 
     fn load(endpoint_url: &str, calls: u64, rate: f64, time_max: Duration) -> Arc<Load> {
         let run = Run::random();
-        let template = Template::new(Operation::PutRecord, "s", &run, 100, 1, Shape::Json);
+        let template = Template::new(Operation::PutRecord, &Streams::new("s", 1), &run, 100, 1, Shape::Json);
         Arc::new(Load {
             client: Client::unsigned(endpoint_url),
             operation: Operation::PutRecord,
