@@ -19,7 +19,7 @@ use hydrant_testkit::{
 };
 use sqlx::{Connection, PgConnection, Row};
 
-pub use producer::Producer;
+pub use producer::{PRODUCER, Producer, ROLE};
 
 /// The bucket that the tests' streams deliver to.
 pub const BUCKET: &str = "landing";
@@ -42,6 +42,10 @@ pub struct Site {
     pub warehouse_url: String,
     /// `log.bytes_max`; at first more than any test puts.
     pub log_bytes_max: &'static str,
+    /// `auth.mode`; at first `none`.
+    pub auth_mode: &'static str,
+    /// Sections of the configuration beside those that every test needs.
+    pub more_config: String,
     /// The record log's directory and the configuration file are here.
     pub dir: Scratch,
     /// Address of the Redshift stand-in, the same after a restart.
@@ -67,6 +71,8 @@ impl Site {
             metastore_url,
             warehouse_url,
             log_bytes_max: "50GiB",
+            auth_mode: "none",
+            more_config: String::new(),
             dir: Scratch::new(),
             redshift_listen,
             redshift_local,
@@ -86,6 +92,11 @@ impl Site {
     /// Writes the configuration for ports that are free now; gives the API's and the admin listener's addresses.
     pub fn write_config(&self) -> (String, String) {
         let (api, admin) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
+        self.write_config_for(&api, &admin);
+        (api, admin)
+    }
+
+    fn write_config_for(&self, api: &str, admin: &str) {
         let config = format!(
             r#"
 [api]
@@ -93,7 +104,7 @@ listen = "{api}"
 [admin]
 listen = "{admin}"
 [auth]
-mode = "none"
+mode = "{auth_mode}"
 [log]
 dir = {log:?}
 bytes_max = "{bytes_max}"
@@ -109,7 +120,10 @@ endpoint_url = "{redshift}"
 interval_max = "1s"
 gzip_level = 1
 copy_retry = "1s"
+{more}
 "#,
+            auth_mode = self.auth_mode,
+            more = self.more_config,
             log = self.log_dir().display().to_string(),
             bytes_max = self.log_bytes_max,
             metastore = self.metastore_url,
@@ -118,7 +132,12 @@ copy_retry = "1s"
             redshift = self.data_api_proxy.url(),
         );
         std::fs::write(self.config_path(), config).expect("the scratch directory is writable");
-        (api, admin)
+    }
+
+    /// Writes the configuration as it is now for a service that runs, and tells it (SIGHUP).
+    pub fn reload(&self, service: &Service) {
+        self.write_config_for(&service.api, &service.admin);
+        service.process.hang_up();
     }
 
     /// Starts `hydrant serve` and waits until it is ready.
@@ -292,6 +311,11 @@ pub fn expect_once(there: &BTreeMap<u64, usize>, expected: &[u64], place: &str) 
     assert_eq!(there.len(), expected.len(), "{place}: number of records");
 }
 
+/// The lines of one access key. A [`Producer`] signs as [`PRODUCER`].
+pub fn access_key((id, secret): (&str, &str), more: &str) -> String {
+    format!("[[auth.keys]]\naccess_key_id = {id:?}\nsecret_access_key = {secret:?}\n{more}\n")
+}
+
 /// One run of `hydrant serve`.
 pub struct Service {
     /// The process.
@@ -344,6 +368,14 @@ impl Service {
     /// `kill -9`.
     pub async fn kill9(self) {
         self.process.kill9().await;
+    }
+
+    /// Waits until it has logged `text` more than `times` times.
+    pub async fn wait_for_log(&self, text: &str, times: usize) {
+        eventually(&format!("{text:?} is in the log"), PATIENCE, async || {
+            (self.process.stderr().matches(text).count() > times).then_some(())
+        })
+        .await;
     }
 
     /// SIGTERM; it must end with 0 in time.

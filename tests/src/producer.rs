@@ -2,7 +2,7 @@
 
 use aws_sdk_firehose::{
     Client,
-    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+    config::{BehaviorVersion, Builder, Credentials, Region, retry::RetryConfig},
     error::SdkError,
     operation::put_record_batch::{PutRecordBatchError, PutRecordBatchOutput},
     primitives::Blob,
@@ -11,12 +11,17 @@ use aws_sdk_firehose::{
         RedshiftDestinationConfiguration, RedshiftRetryOptions, S3DestinationConfiguration,
     },
 };
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 
 use crate::BUCKET;
 
-const ROLE: &str = "arn:aws:iam::000000000000:role/hydrant-test";
+/// Whom AWS would write objects as.
+pub const ROLE: &str = "arn:aws:iam::000000000000:role/hydrant-test";
 const JDBC_URL: &str =
     "jdbc:redshift://local.000000000000.us-east-1.redshift-serverless.amazonaws.com:5439/dev";
+
+/// The access key that a [`Producer`] signs with, and its secret.
+pub const PRODUCER: (&str, &str) = ("producer", "producers-secret");
 
 /// Puts numbered records.
 pub struct Producer {
@@ -36,6 +41,29 @@ impl Producer {
         Self::with_retries(address, RetryConfig::disabled())
     }
 
+    /// Speaks to the API at `address` over TLS, and trusts nobody but the CA in `ca_pem`. Refusals are not tried again.
+    ///
+    /// # Panics
+    /// When `ca_pem` is no certificate.
+    pub fn over_tls(address: &str, ca_pem: &str) -> Self {
+        let trust = TrustStore::empty().with_pem_certificate(ca_pem.as_bytes());
+        let context = TlsContext::builder().with_trust_store(trust).build().expect("it is PEM");
+        let http_client = aws_smithy_http_client::Builder::new()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(context)
+            .build_https();
+        let config = settings(PRODUCER, RetryConfig::disabled())
+            .http_client(http_client)
+            .endpoint_url(format!("https://{address}"))
+            .build();
+        Self { client: Client::from_conf(config), more: String::new() }
+    }
+
+    /// Speaks to the API at `address` with another access key. Refusals are not tried again.
+    pub fn with_key(address: &str, key: (&str, &str)) -> Self {
+        Self::over_http(address, settings(key, RetryConfig::disabled()))
+    }
+
     /// With records longer by `bytes` of text, which gzip cannot make much smaller.
     #[must_use]
     pub fn padded(mut self, bytes: usize) -> Self {
@@ -45,12 +73,12 @@ impl Producer {
     }
 
     fn with_retries(address: &str, retries: RetryConfig) -> Self {
-        let config = aws_sdk_firehose::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
+        Self::over_http(address, settings(PRODUCER, retries))
+    }
+
+    fn over_http(address: &str, settings: Builder) -> Self {
+        let config = settings
             .http_client(aws_smithy_http_client::Builder::new().build_http())
-            .credentials_provider(Credentials::new("producer", "secret", None, None, "test"))
-            .region(Region::from_static("us-east-1"))
-            .retry_config(retries)
             .endpoint_url(format!("http://{address}"))
             .build();
         Self { client: Client::from_conf(config), more: String::new() }
@@ -161,4 +189,12 @@ impl Producer {
         let text = format!("{{\"id\":{number},\"kind\":\"k{}\"{}}}\n", number % 7, self.more);
         Record::builder().data(Blob::new(text)).build().expect("data is given")
     }
+}
+
+fn settings((key, secret): (&str, &str), retries: RetryConfig) -> Builder {
+    aws_sdk_firehose::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .credentials_provider(Credentials::new(key, secret, None, None, "test"))
+        .region(Region::from_static("us-east-1"))
+        .retry_config(retries)
 }

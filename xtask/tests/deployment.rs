@@ -4,6 +4,8 @@
 const COMPOSE: &str = include_str!("../../docker-compose.yml");
 const DOCKERFILE: &str = include_str!("../../deploy/Dockerfile");
 const PROMETHEUS: &str = include_str!("../../deploy/prometheus.yml");
+const COMPOSE_CONFIG: &str = include_str!("../../deploy/compose.toml");
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
 const ADMIN_PORT: &str = "4574";
 
 /// `HOST:PORT:PORT` of every published port; the file writes them in one line a service.
@@ -26,7 +28,26 @@ fn the_admin_listener_is_for_prometheus_and_not_published() {
     assert!(published_ports().iter().all(|port| !port.contains(ADMIN_PORT)));
     assert!(COMPOSE.contains("HYDRANT_ADMIN__LISTEN: 0.0.0.0:4574"));
     assert!(PROMETHEUS.contains("hydrant:4574"));
+    let token = COMPOSE.split("HYDRANT_ADMIN__TOKEN: ").nth(1).unwrap().split_whitespace().next().unwrap();
+    assert!(PROMETHEUS.contains(&format!("authorization:\n      credentials: {token}\n")), "{token}");
     assert!(!DOCKERFILE.lines().any(|line| line.starts_with("EXPOSE") && line.contains(ADMIN_PORT)));
+}
+
+/// What is between `before` and `after`.
+fn between<'a>(text: &'a str, before: &str, after: char) -> &'a str {
+    text.split_once(before).and_then(|(_, rest)| rest.split(after).next()).unwrap()
+}
+
+#[test]
+fn the_composed_service_verifies_signatures_and_the_docs_say_with_which_key() {
+    assert!(!COMPOSE.contains("HYDRANT_AUTH__"));
+    assert!(COMPOSE.contains("HYDRANT_CONFIG: /etc/hydrant/hydrant.toml\n"));
+    assert!(COMPOSE.contains("./deploy/compose.toml:/etc/hydrant/hydrant.toml:ro\n"));
+    let id = between(COMPOSE_CONFIG, "access_key_id = \"", '"');
+    let variable = between(COMPOSE_CONFIG, "secret_access_key = { env = \"", '"');
+    let secret = between(COMPOSE, &format!("{variable}: ${{{variable}:-"), '}');
+    let example = format!("export AWS_ACCESS_KEY_ID={id} AWS_SECRET_ACCESS_KEY={secret} ");
+    assert!(OPERATIONS.contains(&example), "{example}");
 }
 
 #[test]
