@@ -26,28 +26,33 @@ pub(super) async fn remove(shared: &Shared, stream: &Stream, discard: &Discard) 
 }
 
 async fn remove_when_delivered(shared: &Shared, stream: &Stream, discard: &Discard) -> Result<(), Stop> {
-    let mut backoff = Backoff::between(LOOK_MIN, LOOK_MAX, &*shared.entropy);
+    let mut looks = Backoff::between(LOOK_MIN, LOOK_MAX, &*shared.entropy);
+    let mut failures = Backoff::new(&shared.settings, &*shared.entropy);
     let (mut noticed, mut away) = (false, false);
     loop {
         let tried = try_remove(shared, stream, discard, &mut noticed).await;
         discard.say(stream);
-        match tried {
+        let wait = match tried {
             Ok(true) => break,
-            Ok(false) => {}
-            Err(error) if !away => {
-                away = true;
-                warn!(stream = %stream.name, error = %with_causes(&error), "the stream's removal waits for the metastore");
+            Ok(false) => {
+                failures.reset();
+                looks.next()
             }
-            Err(_) => {}
-        }
-        tokio::time::sleep(backoff.next()).await;
+            Err(error) => {
+                if !std::mem::replace(&mut away, true) {
+                    warn!(stream = %stream.name, error = %with_causes(&error), "the stream's removal waits for the metastore");
+                }
+                failures.next()
+            }
+        };
+        tokio::time::sleep(wait).await;
     }
     shared.log.forget_stream(stream.id);
     info!(stream = %stream.name, "removed: everything it took is delivered, parked or discarded");
     // Until the table says so too, it would be removed again and again.
     while let Err(error) = shared.streams.refresh().await {
         warn!(error = %with_causes(&error), "the stream table is refreshed later");
-        tokio::time::sleep(backoff.next()).await;
+        tokio::time::sleep(failures.next()).await;
     }
     Ok(())
 }
