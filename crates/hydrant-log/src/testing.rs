@@ -11,6 +11,8 @@
 //! removals are pending until their directory is synced, and each is kept or lost by itself. A failed sync leaves what was pending to chance, and
 //! the next sync does not know of it (as on Linux).
 
+mod hooked_log;
+
 use std::{
     any::Any,
     collections::{BTreeMap, BTreeSet},
@@ -20,6 +22,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
+
+pub use hooked_log::HookedLog;
 
 use crate::disk::{Disk, DiskFile};
 

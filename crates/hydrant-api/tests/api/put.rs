@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use hydrant_log::{Append, Appended, Chunk, FileLog, RecordLog, StreamTail, error};
-use hydrant_types::{LogId, Position, RecordId, StreamId};
+use hydrant_log::{FileLog, RecordLog, testing::HookedLog};
+use hydrant_types::{Position, RecordId};
 use serde_json::{Value, json};
 
 use crate::support::{ACCOUNT, Answer, Api, Options, batch, data, open_metastore};
@@ -169,49 +168,12 @@ async fn a_call_beyond_a_quota_is_refused_whole_with_503() {
     assert_eq!(api.stored(id).len(), 400);
 }
 
-/// A log with a defect.
-struct Panics(Arc<FileLog>);
-
-#[async_trait]
-impl RecordLog for Panics {
-    fn log_id(&self) -> LogId {
-        self.0.log_id()
-    }
-    async fn append(&self, append: Append) -> Result<Appended, error::Append> {
-        if append.payload.data() == b"panic" {
-            panic!("a defect");
-        }
-        self.0.append(append).await
-    }
-    fn read(&self, stream: StreamId, from: Position, bytes_max: usize) -> Result<Chunk, error::Read> {
-        self.0.read(stream, from, bytes_max)
-    }
-    fn tail(&self, stream: StreamId) -> Option<StreamTail> {
-        self.0.tail(stream)
-    }
-    fn streams(&self) -> Vec<(StreamId, StreamTail)> {
-        self.0.streams()
-    }
-    async fn changed(&self) -> Vec<StreamId> {
-        self.0.changed().await
-    }
-    fn note_sealed(&self, stream: StreamId, to: Position) {
-        self.0.note_sealed(stream, to);
-    }
-    fn trim(&self, stream: StreamId, to: Position) {
-        self.0.trim(stream, to);
-    }
-    async fn close_stream(&self, stream: StreamId) -> Result<Position, error::Append> {
-        self.0.close_stream(stream).await
-    }
-    fn forget_stream(&self, stream: StreamId) {
-        self.0.forget_stream(stream);
-    }
-}
-
 #[tokio::test]
 async fn a_panic_is_answered_with_500_and_the_server_goes_on() {
-    let api = Api::start_with(Options { wrap: |log| Arc::new(Panics(log)), ..Options::default() }).await;
+    let wrap: fn(Arc<FileLog>) -> Arc<dyn RecordLog> = |log| {
+        Arc::new(HookedLog::new(log).before_append(|append| assert_ne!(append.payload.data(), b"panic")))
+    };
+    let api = Api::start_with(Options { wrap, ..Options::default() }).await;
     let id = api.create("s").await;
     let refused = api.call("PutRecord", &json!({"DeliveryStreamName": "s", "Record": data("panic")})).await;
     refused.is_error(500, "InternalFailure", "The request failed; the service's log says why.");

@@ -5,11 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
-use hydrant_log::{Append, Appended, Chunk, RecordLog, StreamTail, error};
+use hydrant_log::{RecordLog, testing::HookedLog};
 use hydrant_metastore::{Metastore, Subject};
 use hydrant_testkit::eventually;
-use hydrant_types::{BatchState, Compression, Destination, LogId, Position, StreamId, Timestamp};
+use hydrant_types::{BatchState, Compression, Destination, Position, Timestamp};
 
 use super::{
     objects::Mood,
@@ -205,46 +204,11 @@ async fn a_bucket_that_cannot_be_reached_is_asked_now_and_then_until_it_is_back(
     node.stop().await.unwrap();
 }
 
-/// A log on which nothing is trimmed, as if every crash came just before.
-struct NeverTrimmed(Arc<dyn RecordLog>);
-
-#[async_trait]
-impl RecordLog for NeverTrimmed {
-    fn log_id(&self) -> LogId {
-        self.0.log_id()
-    }
-    async fn append(&self, append: Append) -> Result<Appended, error::Append> {
-        self.0.append(append).await
-    }
-    fn read(&self, stream: StreamId, from: Position, bytes_max: usize) -> Result<Chunk, error::Read> {
-        self.0.read(stream, from, bytes_max)
-    }
-    fn tail(&self, stream: StreamId) -> Option<StreamTail> {
-        self.0.tail(stream)
-    }
-    fn streams(&self) -> Vec<(StreamId, StreamTail)> {
-        self.0.streams()
-    }
-    async fn changed(&self) -> Vec<StreamId> {
-        self.0.changed().await
-    }
-    fn note_sealed(&self, stream: StreamId, to: Position) {
-        self.0.note_sealed(stream, to);
-    }
-    fn trim(&self, _: StreamId, _: Position) {}
-    async fn close_stream(&self, stream: StreamId) -> Result<Position, error::Append> {
-        self.0.close_stream(stream).await
-    }
-    fn forget_stream(&self, stream: StreamId) {
-        self.0.forget_stream(stream);
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_uploaded_and_trim_is_made_good_at_the_start_also_for_an_idle_stream() {
     let world = World::new();
     let mut node = world.open("a").await;
-    let log = Arc::new(NeverTrimmed(node.log.clone()));
+    let log = Arc::new(HookedLog::new(node.log.clone()).never_trimmed());
     world.deliver(&mut node, log, |_| {}).await;
     let stream = node.create("orders", to_s3("o/")).await;
     node.put(&stream, &records("orders", 0..5, 10)).await;

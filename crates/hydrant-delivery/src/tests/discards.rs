@@ -8,11 +8,10 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
-use hydrant_log::{Append, Appended, Chunk, RecordLog, StreamTail, error};
+use hydrant_log::{RecordLog, error, testing::HookedLog};
 use hydrant_metastore::Metastore;
 use hydrant_testkit::eventually;
-use hydrant_types::{Batch, BatchState, LogId, Position, Stream, StreamId, Tags};
+use hydrant_types::{Batch, BatchState, Position, Stream, Tags};
 
 use super::{
     objects::Mood,
@@ -233,59 +232,24 @@ async fn whatever_fails_meanwhile_each_record_is_delivered_or_recorded_as_discar
     node.stop().await.unwrap();
 }
 
-/// A log of which nothing can be read any more, once told so.
-struct Unreadable(Arc<hydrant_log::FileLog>, AtomicBool);
-
-#[async_trait]
-impl RecordLog for Unreadable {
-    fn log_id(&self) -> LogId {
-        self.0.log_id()
-    }
-    async fn append(&self, append: Append) -> Result<Appended, error::Append> {
-        self.0.append(append).await
-    }
-    fn read(&self, stream: StreamId, from: Position, bytes_max: usize) -> Result<Chunk, error::Read> {
-        if self.1.load(Ordering::Relaxed) {
-            return Err(error::Read::Missing { stream, from, reason: "as told".to_owned() });
-        }
-        self.0.read(stream, from, bytes_max)
-    }
-    fn tail(&self, stream: StreamId) -> Option<StreamTail> {
-        self.0.tail(stream)
-    }
-    fn streams(&self) -> Vec<(StreamId, StreamTail)> {
-        self.0.streams()
-    }
-    async fn changed(&self) -> Vec<StreamId> {
-        self.0.changed().await
-    }
-    fn note_sealed(&self, stream: StreamId, to: Position) {
-        self.0.note_sealed(stream, to);
-    }
-    fn trim(&self, stream: StreamId, to: Position) {
-        self.0.trim(stream, to);
-    }
-    async fn close_stream(&self, stream: StreamId) -> Result<Position, error::Append> {
-        self.0.close_stream(stream).await
-    }
-    fn forget_stream(&self, stream: StreamId) {
-        self.0.forget_stream(stream);
-    }
-}
-
 const STOPPED: &str = "hydrant_delivery_streams_stopped";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn records_that_cannot_be_read_can_be_thrown_away_though_their_stream_had_stopped() {
     let world = World::new();
     let mut node = world.open("a").await;
-    let log = Arc::new(Unreadable(node.log.clone(), AtomicBool::new(false)));
-    world.deliver(&mut node, log.clone(), |_| {}).await;
+    let unreadable = Arc::new(AtomicBool::new(false));
+    let told = unreadable.clone();
+    let log = HookedLog::new(node.log.clone()).before_read(move |stream, from| {
+        let reason = "as told".to_owned();
+        if told.load(Ordering::Relaxed) { Err(error::Read::Missing { stream, from, reason }) } else { Ok(()) }
+    });
+    world.deliver(&mut node, Arc::new(log), |_| {}).await;
     let stream = node.create("orders", to_bucket(GONE, "o/")).await;
     world.objects.set_mood(GONE, Mood::Down);
     node.put(&stream, &records("orders", 0..10, 10)).await;
     sealed(&node, &stream, 1).await;
-    log.1.store(true, Ordering::Relaxed);
+    unreadable.store(true, Ordering::Relaxed);
     node.put(&stream, &records("orders", 10..30, 10)).await;
     eventually("it stopped", PATIENCE, async || {
         node.metrics().contains(&format!("{STOPPED} 1")).then_some(())
