@@ -62,8 +62,10 @@ async fn bring_all(control: &Control, files: &[StreamFile]) {
                 }
             }
         }
+        // Each time: one stream that waits must not hold up what the others' files say.
+        release(control, files).await;
         if later.is_empty() {
-            return release(control, files).await;
+            return;
         }
         tokio::time::sleep(RETRY).await;
         left = later;

@@ -57,7 +57,8 @@ pub struct Exchangeable {
 /// Safe: what was exchanged is exchanged.
 pub async fn run(mut source: Source, running: Config, parts: Exchangeable) {
     while source.hangups.recv().await.is_some() {
-        match exchange(&source, &running, &parts) {
+        // Thousands of files may be read and checked.
+        match tokio::task::block_in_place(|| exchange(&source, &running, &parts)) {
             Ok(()) => info!("the configuration was read again"),
             Err(faults) => error!(%faults, "the configuration was read again and nothing was changed"),
         }
