@@ -1,4 +1,4 @@
-//! Firehose's own rules for a destination's settings: what no shape can say, with the service's codes and texts (contract section 1.6).
+//! Firehose's own rules for a destination's settings: what no shape can say, with the service's codes and texts.
 //!
 //! They know nothing of what this service delivers to: a setting that breaks a rule is refused in Firehose's words, whether it would
 //! have had an effect here or not.

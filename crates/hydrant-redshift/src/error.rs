@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Error {
     /// What was being done.
     pub step: &'static str,
-    /// Code of contract 11.3 where one fits (`Redshift.…`), or the Data API's own.
+    /// Firehose's error code where one fits (`Redshift.…`, developer guide, "Data delivery error codes"), or the Data API's own.
     pub code: String,
     /// The service's words.
     pub message: String,

@@ -40,7 +40,7 @@ pub enum StatementStatus {
     },
     /// The transaction was rolled back.
     Failed {
-        /// Code of contract 11.3.
+        /// Firehose's error code (developer guide, "Data delivery error codes").
         code: String,
         /// The warehouse's words.
         message: String,

@@ -136,7 +136,7 @@ pub enum LoadState {
         attempt: u32,
         /// Where the manifest was copied to.
         errors_manifest_key: ObjectKey,
-        /// Error code of contract 11.3, such as `Redshift.TableNotFound`.
+        /// Firehose's error code (developer guide, "Data delivery error codes"), such as `Redshift.TableNotFound`.
         code: String,
         /// The warehouse's words.
         reason: String,

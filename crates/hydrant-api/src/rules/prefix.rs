@@ -1,4 +1,4 @@
-//! Prefixes of object keys and the expressions in them: `!{namespace:value}` (contract section 4.3).
+//! Prefixes of object keys and the expressions in them: `!{namespace:value}`.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Processors and their parameters (contract sections 1.6 and 6.5).
+//! Processors and their parameters.
 
 use crate::input::{Faults, Node};
 

@@ -23,7 +23,7 @@ pub enum Event {
     Submitted(StatementId),
     /// The Data API refuses the attempt's statement, or what has to come before it: nothing ran.
     Refused {
-        /// Code of contract 11.3.
+        /// Firehose's error code (developer guide, "Data delivery error codes").
         code: String,
         /// The warehouse's words.
         message: String,
@@ -35,7 +35,7 @@ pub enum Event {
     },
     /// The statement's transaction was rolled back.
     Failed {
-        /// Code of contract 11.3.
+        /// Firehose's error code (developer guide, "Data delivery error codes").
         code: String,
         /// The warehouse's words.
         message: String,
