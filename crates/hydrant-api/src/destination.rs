@@ -161,13 +161,13 @@ fn s3_settings(config: &Node<'_>) -> Option<S3Settings> {
     let bucket: BucketName = bucket_arn.rsplit(':').next()?.parse().ok()?;
     Some(S3Settings {
         role_arn: text(config, "RoleARN")?,
-        bucket,
         bucket_arn,
         prefix: text(config, "Prefix"),
         error_output_prefix: text(config, "ErrorOutputPrefix"),
         buffering: buffering(&config.at("BufferingHints")),
         compression: compression(config.at("CompressionFormat").text())?,
         cloudwatch_logging: cloudwatch_logging(&config.at("CloudWatchLoggingOptions")),
+        ..S3Settings::of_bucket(bucket)
     })
 }
 

@@ -57,7 +57,6 @@ pub fn errors_manifest(manifest: &ObjectKey) -> Result<ObjectKey, NameError> {
 
 #[cfg(test)]
 mod tests {
-    use hydrant_types::{BucketName, BufferingHints, CloudWatchLogging};
     use uuid::Uuid;
 
     use super::*;
@@ -66,16 +65,8 @@ mod tests {
     const ID: Uuid = Uuid::from_u128(0xc035_7a0f_495d_4eb6_9383_66b7_d934_7e15);
 
     fn s3(prefix: Option<&str>, compression: Compression) -> S3Settings {
-        S3Settings {
-            role_arn: String::new(),
-            bucket: "b".parse::<BucketName>().unwrap(),
-            bucket_arn: "arn:aws:s3:::b".into(),
-            prefix: prefix.map(str::to_owned),
-            error_output_prefix: None,
-            buffering: BufferingHints::default(),
-            compression,
-            cloudwatch_logging: CloudWatchLogging::default(),
-        }
+        let prefix = prefix.map(str::to_owned);
+        S3Settings { prefix, compression, ..S3Settings::of_bucket("b".parse().unwrap()) }
     }
 
     fn key(prefix: Option<&str>, compression: Compression) -> String {

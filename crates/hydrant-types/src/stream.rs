@@ -144,6 +144,22 @@ pub struct S3Settings {
     pub cloudwatch_logging: CloudWatchLogging,
 }
 
+impl S3Settings {
+    /// Settings that say no more than the bucket; the rest is Firehose's defaults.
+    pub fn of_bucket(bucket: BucketName) -> Self {
+        Self {
+            role_arn: String::new(),
+            bucket_arn: format!("arn:aws:s3:::{bucket}"),
+            bucket,
+            prefix: None,
+            error_output_prefix: None,
+            buffering: BufferingHints::default(),
+            compression: Compression::default(),
+            cloudwatch_logging: CloudWatchLogging::default(),
+        }
+    }
+}
+
 /// When a batch is sealed: whichever is reached first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BufferingHints {

@@ -261,14 +261,10 @@ pub(crate) fn records(stream: &str, numbers: std::ops::Range<u64>, bytes: usize)
 
 pub(crate) fn s3(prefix: &str, compression: Compression) -> S3Settings {
     S3Settings {
-        role_arn: String::new(),
-        bucket: BUCKET.parse().unwrap(),
-        bucket_arn: format!("arn:aws:s3:::{BUCKET}"),
         prefix: Some(prefix.to_owned()),
-        error_output_prefix: None,
         buffering: BufferingHints { size_mb: 1, interval_secs: 900 },
         compression,
-        cloudwatch_logging: CloudWatchLogging::default(),
+        ..S3Settings::of_bucket(BUCKET.parse().unwrap())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Streams for tests.
 
 use hydrant_types::{
-    BufferingHints, CloudWatchLogging, Compression, Destination, S3Settings, Stream, StreamEncryption,
-    StreamId, StreamStatus, StreamVersion, Tags, Timestamp,
+    Compression, Destination, S3Settings, Stream, StreamEncryption, StreamId, StreamStatus, StreamVersion,
+    Tags, Timestamp,
 };
 
 pub(super) fn stream(id: u64, name: &str, version: u32) -> Stream {
@@ -12,14 +12,9 @@ pub(super) fn stream(id: u64, name: &str, version: u32) -> Stream {
         status: StreamStatus::Active,
         version: StreamVersion(version),
         destination: Destination::S3(S3Settings {
-            role_arn: "arn:aws:iam::000000000000:role/r".to_owned(),
-            bucket: "demo".parse().expect("a legal name"),
-            bucket_arn: "arn:aws:s3:::demo".to_owned(),
             prefix: Some("a \"quoted\"\nprefix".to_owned()),
-            error_output_prefix: None,
-            buffering: BufferingHints::default(),
             compression: Compression::Gzip,
-            cloudwatch_logging: CloudWatchLogging::default(),
+            ..S3Settings::of_bucket("demo".parse().expect("a legal name"))
         }),
         created_at: Timestamp(1_767_323_045_678),
         updated_at: None,

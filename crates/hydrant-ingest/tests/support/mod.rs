@@ -7,10 +7,7 @@ use hydrant_ingest::{Ingest, Keyring, MasterKeys, Settings, StreamTable};
 use hydrant_log::{FileLog, Payload};
 use hydrant_metastore::{Metastore, NewStream};
 use hydrant_testkit::{ManualClock, SeededEntropy};
-use hydrant_types::{
-    BufferingHints, Clock, CloudWatchLogging, Compression, Destination, Entropy, S3Settings, Stream,
-    StreamName,
-};
+use hydrant_types::{Clock, Destination, Entropy, S3Settings, Stream, StreamName};
 use prometheus::Registry;
 
 pub struct Site {
@@ -108,16 +105,7 @@ pub async fn create(metastore: &dyn Metastore, name: &str) -> Stream {
 }
 
 pub fn destination() -> Destination {
-    Destination::S3(S3Settings {
-        role_arn: "arn:aws:iam::000000000000:role/r".to_owned(),
-        bucket: "demo".parse().unwrap(),
-        bucket_arn: "arn:aws:s3:::demo".to_owned(),
-        prefix: None,
-        error_output_prefix: None,
-        buffering: BufferingHints::default(),
-        compression: Compression::Gzip,
-        cloudwatch_logging: CloudWatchLogging::default(),
-    })
+    Destination::S3(S3Settings::of_bucket("demo".parse().unwrap()))
 }
 
 pub fn payload(records: &[&[u8]]) -> Payload {

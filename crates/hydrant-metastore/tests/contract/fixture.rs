@@ -11,9 +11,9 @@ use std::{
 use hydrant_metastore::{Error, Lease, Metastore, NewLoad, NewStream, Uploaded};
 use hydrant_testkit::{Postgres, Scratch};
 use hydrant_types::{
-    Batch, BatchId, BatchState, BufferingHints, CloudWatchLogging, Compression, CopyTarget, Destination,
-    Load, LoadId, LoadState, LogId, Position, PositionRange, RedshiftSettings, S3Settings, StatementId,
-    StoredObject, Stream, StreamVersion, Timestamp, Warehouse,
+    Batch, BatchId, BatchState, CloudWatchLogging, Compression, CopyTarget, Destination, Load, LoadId,
+    LoadState, LogId, Position, PositionRange, RedshiftSettings, S3Settings, StatementId, StoredObject,
+    Stream, StreamVersion, Timestamp, Warehouse,
 };
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 use uuid::Uuid;
@@ -218,14 +218,9 @@ pub(crate) fn later(millis: u64) -> Timestamp {
 
 pub(crate) fn to_s3() -> Destination {
     Destination::S3(S3Settings {
-        role_arn: "arn:aws:iam::000000000000:role/firehose".to_owned(),
-        bucket: "demo".parse().unwrap(),
-        bucket_arn: "arn:aws:s3:::demo".to_owned(),
         prefix: Some("clicks/".to_owned()),
-        error_output_prefix: None,
-        buffering: BufferingHints::default(),
         compression: Compression::Gzip,
-        cloudwatch_logging: CloudWatchLogging::default(),
+        ..S3Settings::of_bucket("demo".parse().unwrap())
     })
 }
 
