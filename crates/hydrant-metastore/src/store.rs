@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hydrant_types::{
-    Batch, BatchId, BucketName, CopyTarget, Destination, LeaseEpoch, Load, LoadId, LoadState, LogId,
-    MetastoreId, ObjectKey, Position, StoredObject, Stream, StreamEncryption, StreamId, StreamName,
-    StreamVersion, Tags, Timestamp,
+    Batch, BatchId, BucketName, CopyTarget, Destination, ErrorOutputType, Lane, LeaseEpoch, Load, LoadId,
+    LoadState, LogId, MetastoreId, ObjectKey, Position, StoredObject, Stream, StreamEncryption, StreamId,
+    StreamName, StreamVersion, Tags, Timestamp,
 };
 
 use crate::error::Result;
@@ -41,6 +41,8 @@ pub struct RegisteredLog {
 pub struct SealedTo {
     /// Which stream.
     pub stream: StreamId,
+    /// On which of its ways out of the log.
+    pub lane: Lane,
     /// Everything before is in a batch.
     pub sealed: Position,
     /// Everything before is in a batch that is uploaded or further: may be trimmed.
@@ -86,15 +88,34 @@ pub struct StreamChanges {
     pub removed: Vec<StreamId>,
 }
 
-/// A batch was uploaded; `delivered` says that S3 was its destination.
+/// A batch's objects are in S3.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uploaded {
     /// Which batch.
     pub id: BatchId,
+    /// As stored; `None` where processing left nothing to be put: the batch is then `empty`.
+    pub object: Option<StoredObject>,
+    /// Whether S3 was its destination.
+    pub delivered: bool,
+    /// Error output that was put beside it.
+    pub failed: Vec<FailedObject>,
+}
+
+/// An object of records that failed: becomes a batch of its own, of the same range, `delivered` at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedObject {
+    /// Its batch's id; the same whenever the batch beside it is uploaded again.
+    pub id: BatchId,
+    /// How they failed.
+    pub error: ErrorOutputType,
+    /// How many they are.
+    pub records: u64,
+    /// Bytes of the object before compression.
+    pub bytes: u64,
+    /// Where it is, in the bucket of the batch beside it.
+    pub key: ObjectKey,
     /// As stored.
     pub object: StoredObject,
-    /// Whether that was its destination.
-    pub delivered: bool,
 }
 
 /// One try of one step, for people to read: what was tried, when, how it ended.
@@ -234,12 +255,12 @@ pub trait Metastore: Send + Sync + 'static {
     /// A person says that a log is gone for good. Its batches that are sealed but not uploaded become `lost`: they stay visible as such.
     /// Nothing can be sealed from it any more. Idempotent; [`Error::UnknownLog`](crate::Error::UnknownLog).
     async fn retire_log(&self, log: LogId, now: Timestamp) -> Result<()>;
-    /// How far each stream of a log is sealed and uploaded. Derived from batches, and kept when batches fall out of retention.
+    /// How far each lane of each stream of a log is sealed and uploaded. Derived from batches, and kept when batches fall out of retention.
     async fn sealed_to(&self, log: LogId) -> Result<Vec<SealedTo>>;
 
     /// Says where each stream of a log goes on, for a person who has settled a disagreement between log and metastore. Positions of 0 are
     /// left out: a stream without an entry begins anywhere. [`Error::UnknownLog`](crate::Error::UnknownLog) where the log is not in use.
-    async fn set_sealed_to(&self, log: LogId, positions: &[(StreamId, Position)]) -> Result<()>;
+    async fn set_sealed_to(&self, log: LogId, positions: &[(StreamId, Lane, Position)]) -> Result<()>;
 
     // ---- leases ----
 
@@ -254,12 +275,13 @@ pub trait Metastore: Send + Sync + 'static {
 
     // ---- batches ----
 
-    /// Inserts batches in state `sealed`, all or none, in one transaction. Each range must begin where the stream's sealed range in
-    /// that log ends, or anywhere for the stream's first. A batch that is there already with the same id and range is fine (repetition).
+    /// Inserts batches in state `sealed`, all or none, in one transaction. Each range must begin where its lane of the stream is sealed to in
+    /// that log, or anywhere for the lane's first. A batch that is there already with the same id and range is fine (repetition).
     /// [`Error::NotAdjacent`](crate::Error::NotAdjacent), [`Error::BatchMoved`](crate::Error::BatchMoved) for an id of another range,
     /// [`Error::UnknownLog`](crate::Error::UnknownLog) where the log is not registered or is retired.
     async fn seal_batches(&self, log_lease: &Lease, batches: &[Batch]) -> Result<()>;
-    /// `sealed` → `uploaded` or `delivered`, all in one transaction. A batch that already has that object is fine. Fails with
+    /// `sealed` → `uploaded`, `delivered` or `empty`, all in one transaction, with the batches of their error output. A batch that already has that
+    /// object is fine. Fails with
     /// [`Error::BatchMoved`](crate::Error::BatchMoved) and changes nothing where one is in another state.
     async fn mark_uploaded(&self, log_lease: &Lease, uploaded: &[Uploaded], now: Timestamp) -> Result<()>;
     /// `sealed` or `uploaded` → `discarded`, all in one transaction; only where their stream is being deleted. `sealed` ones must be of the
@@ -268,13 +290,14 @@ pub trait Metastore: Send + Sync + 'static {
     async fn discard_batches(&self, log_lease: &Lease, batches: &[BatchId], now: Timestamp) -> Result<()>;
     /// The batches of a log that are `sealed`, by stream and range: what a start goes on with.
     async fn sealed_batches(&self, log: LogId) -> Result<Vec<Batch>>;
-    /// The batch that holds a record.
-    async fn batch_at(&self, log: LogId, stream: StreamId, position: Position) -> Result<Option<Batch>>;
+    /// The batches that hold a record: of the delivery, of the backup, and error output beside the first, in this order. (Whether the record is
+    /// among those that failed, only the objects say.)
+    async fn batches_at(&self, log: LogId, stream: StreamId, position: Position) -> Result<Vec<Batch>>;
     /// A batch by id.
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>>;
     /// Lists batches, newest first.
     async fn batches(&self, filter: &Filter) -> Result<Vec<Batch>>;
-    /// How many batches of a stream are in no final state (`delivered`, `loaded`, `parked`, `lost`, `discarded` are final).
+    /// How many batches of a stream are in no final state (`delivered`, `loaded`, `empty`, `parked`, `lost`, `discarded` are final).
     async fn unfinished_batches(&self, stream: StreamId) -> Result<u64>;
 
     // ---- loads ----

@@ -1,5 +1,7 @@
 //! Batches: a fixed range of one stream's records, which becomes one object.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -22,8 +24,12 @@ pub struct Batch {
     pub log: LogId,
     /// Which records.
     pub range: PositionRange,
-    /// Bytes of records before compression.
+    /// What of them the object holds.
+    pub content: Content,
+    /// Bytes of records as they came.
     pub bytes: u64,
+    /// Bytes that processing makes of them, before compression, what fails included; `bytes` where nothing is processed.
+    pub processed_bytes: u64,
     /// When its oldest record arrived.
     pub oldest_arrival: Timestamp,
     /// Where the object goes.
@@ -38,6 +44,102 @@ pub struct Batch {
     pub sealed_at: Timestamp,
     /// When its state last changed.
     pub updated_at: Timestamp,
+}
+
+/// One of the ways on which a stream's records leave the log. Each cuts them into batches of its own, without a gap; a record leaves the
+/// log when it is safe on every one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// To the destination, processed.
+    Delivery,
+    /// To the bucket of `S3BackupConfiguration`, as they came.
+    Backup,
+}
+
+impl Lane {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Delivery, Self::Backup];
+
+    /// As in the metastore's `lane` column.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivery => "delivery",
+            Self::Backup => "backup",
+        }
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What of its records a batch's object holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "content", rename_all = "snake_case")]
+pub enum Content {
+    /// What goes to the destination: all of them, but what fails in processing.
+    Delivery,
+    /// All of them, as they came.
+    Backup,
+    /// The records that failed in processing, with the reason of each: error output.
+    Failed {
+        /// How they failed.
+        error: ErrorOutputType,
+        /// How many they are.
+        records: u64,
+    },
+}
+
+impl Content {
+    /// The lane whose batches have it; error output is written beside a batch of the delivery.
+    pub fn lane(self) -> Option<Lane> {
+        match self {
+            Self::Delivery => Some(Lane::Delivery),
+            Self::Backup => Some(Lane::Backup),
+            Self::Failed { .. } => None,
+        }
+    }
+
+    /// As in the metastore's `content` column: the lane, or the error output type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Delivery => Lane::Delivery.name(),
+            Self::Backup => Lane::Backup.name(),
+            Self::Failed { error, .. } => error.as_str(),
+        }
+    }
+}
+
+impl From<Lane> for Content {
+    fn from(lane: Lane) -> Self {
+        match lane {
+            Lane::Delivery => Self::Delivery,
+            Lane::Backup => Self::Backup,
+        }
+    }
+}
+
+/// How records failed: the value of `!{firehose:error-output-type}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorOutputType {
+    /// A record could not be decompressed, or is not of CloudWatch Logs.
+    DecompressionFailed,
+}
+
+impl ErrorOutputType {
+    /// Every one.
+    pub const ALL: [Self; 1] = [Self::DecompressionFailed];
+
+    /// As it stands in keys.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DecompressionFailed => "decompression-failed",
+        }
+    }
 }
 
 /// What is already true of a batch.
@@ -79,6 +181,8 @@ pub enum BatchState {
         /// Why, in words.
         reason: String,
     },
+    /// Processing left nothing of it to be delivered: every record failed or had no content. Where some failed, they are in error output.
+    Empty,
     /// Its log was given up before the object was in S3: nobody has its records.
     Lost,
     /// Thrown away when its stream was deleted, as its owner had said.
@@ -98,6 +202,7 @@ impl BatchState {
             Self::InLoad { .. } => "in_load",
             Self::Loaded { .. } => "loaded",
             Self::Parked { .. } => "parked",
+            Self::Empty => "empty",
             Self::Lost => "lost",
             Self::Discarded { .. } => "discarded",
         }
@@ -106,7 +211,7 @@ impl BatchState {
     /// The object, once it is in S3.
     pub fn object(&self) -> Option<&StoredObject> {
         match self {
-            Self::Sealed | Self::Lost => None,
+            Self::Sealed | Self::Empty | Self::Lost => None,
             Self::Uploaded { object }
             | Self::Delivered { object }
             | Self::InLoad { object, .. }
@@ -118,7 +223,7 @@ impl BatchState {
 
     /// Whether nothing is left to do.
     pub fn is_done(&self) -> bool {
-        matches!(self, Self::Delivered { .. } | Self::Loaded { .. } | Self::Discarded { .. })
+        matches!(self, Self::Delivered { .. } | Self::Loaded { .. } | Self::Empty | Self::Discarded { .. })
     }
 }
 

@@ -16,7 +16,7 @@ pub mod size;
 pub mod stream;
 pub mod time;
 
-pub use batch::{Batch, BatchState, StoredObject};
+pub use batch::{Batch, BatchState, Content, ErrorOutputType, Lane, StoredObject};
 pub use ids::{
     BatchId, LeaseEpoch, LoadId, LogId, Lsn, MetastoreId, Position, PositionRange, RecordId, StreamId,
     StreamVersion,
@@ -28,7 +28,7 @@ pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use secret::Secret;
 pub use size::ByteSize;
 pub use stream::{
-    BufferingHints, CloudWatchLogging, Compression, CurrentKey, DataKeyId, Destination, RedshiftSettings,
-    S3Settings, Stream, StreamEncryption, StreamStatus, Tags, WrappedDataKey,
+    BufferingHints, CloudWatchLogging, Compression, CurrentKey, DataKeyId, Destination, Processing,
+    Processor, RedshiftSettings, S3Settings, Stream, StreamEncryption, StreamStatus, Tags, WrappedDataKey,
 };
 pub use time::Timestamp;

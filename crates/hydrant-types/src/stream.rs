@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BucketName, CopyTarget, OnDelete, StreamId, StreamName, StreamOptions, StreamVersion, Timestamp,
+    BucketName, CopyTarget, Lane, OnDelete, StreamId, StreamName, StreamOptions, StreamVersion, Timestamp,
     Warehouse, limits,
 };
 
@@ -114,6 +114,14 @@ impl Destination {
         }
     }
 
+    /// How objects of a lane are written; `None` where the destination does not have it.
+    pub fn lane(&self, lane: Lane) -> Option<&S3Settings> {
+        match lane {
+            Lane::Delivery => Some(self.s3()),
+            Lane::Backup => self.s3().backup.as_deref(),
+        }
+    }
+
     /// What COPY is to load into, for Redshift.
     pub fn copy_target(&self) -> Option<CopyTarget> {
         match self {
@@ -142,6 +150,12 @@ pub struct S3Settings {
     pub compression: Compression,
     /// Kept and echoed, without effect.
     pub cloudwatch_logging: CloudWatchLogging,
+    /// `ProcessingConfiguration`: what is done to each record before it is written.
+    #[serde(default)]
+    pub processing: Processing,
+    /// `S3BackupConfiguration`, where `S3BackupMode` is Enabled: where records go as they came. It has neither processing nor a backup itself.
+    #[serde(default)]
+    pub backup: Option<Box<S3Settings>>,
 }
 
 impl S3Settings {
@@ -156,7 +170,41 @@ impl S3Settings {
             buffering: BufferingHints::default(),
             compression: Compression::default(),
             cloudwatch_logging: CloudWatchLogging::default(),
+            processing: Processing::default(),
+            backup: None,
         }
+    }
+}
+
+/// `ProcessingConfiguration`, as given: a list that is switched off is kept and echoed too.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Processing {
+    /// Whether the processors are applied.
+    pub enabled: bool,
+    /// The order says nothing: each type has its place.
+    pub processors: Vec<Processor>,
+}
+
+impl Processing {
+    /// The processor of a type, where it is switched on.
+    pub fn active(&self, kind: &str) -> Option<&Processor> {
+        self.processors.iter().find(|processor| self.enabled && processor.kind == kind)
+    }
+}
+
+/// One processor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Processor {
+    /// `Type`, such as `AppendDelimiterToRecord`.
+    pub kind: String,
+    /// `ParameterName` and `ParameterValue` of each of its `Parameters`.
+    pub parameters: Vec<(String, String)>,
+}
+
+impl Processor {
+    /// The value of a parameter; of the last, where it is given more than once.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().rev().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 }
 
