@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use hydrant_log::{FileLog, RecordLog};
 use hydrant_metastore::{Error as StoreError, Kind, Lease, Metastore, SealedTo};
-use hydrant_types::{Batch, Clock, LogId, MetastoreId, Position, StreamId};
+use hydrant_types::{Batch, Clock, Lane, LogId, MetastoreId, Position, StreamId};
 
 use crate::Settings;
 
@@ -185,7 +185,9 @@ async fn compare(
             return Err(AttachError::LogOlder { log: log_id, stream, sealed, next });
         }
     }
-    let known: HashMap<StreamId, Position> = positions.iter().map(|p| (p.stream, p.sealed)).collect();
+    // The log notes how far the delivery is sealed; the backup's batches need not be where those are.
+    let deliveries = positions.iter().filter(|position| position.lane == Lane::Delivery);
+    let known: HashMap<StreamId, Position> = deliveries.map(|p| (p.stream, p.sealed)).collect();
     for (stream, tail) in log.streams() {
         let known = known.get(&stream).copied().unwrap_or(Position::FIRST);
         if tail.sealed > known {

@@ -35,6 +35,7 @@ mod memory_budget;
 mod metrics;
 pub mod object_key;
 mod object_store;
+mod processing;
 mod recorder;
 mod retention;
 mod s3;
@@ -44,6 +45,7 @@ mod stream;
 mod supervisor;
 #[cfg(test)]
 mod tests;
+mod trims;
 mod upload_gates;
 
 pub use attach::{AttachError, Attached, attach};

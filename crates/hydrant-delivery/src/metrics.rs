@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use hydrant_types::{StreamName, Timestamp};
+use hydrant_types::{Content, Lane, StreamName, Timestamp};
 use parking_lot::Mutex;
 use prometheus::{
     IntCounter, IntCounterVec, IntGauge, Opts, Registry,
@@ -55,6 +55,9 @@ struct Inner {
     s3_objects: IntCounterVec,
     s3_object_bytes: IntCounterVec,
     s3_attempts: IntCounterVec,
+    backup_records: IntCounterVec,
+    backup_bytes: IntCounterVec,
+    processing_failed: IntCounterVec,
     redshift_records: IntCounterVec,
     redshift_bytes: IntCounterVec,
     redshift_attempts: IntCounterVec,
@@ -122,6 +125,21 @@ impl Metrics {
                 "PUTs to S3 by outcome",
                 &["stream", "outcome"],
             ),
+            backup_records: counters(
+                "hydrant_backup_to_s3_records_total",
+                "Records uploaded to the backup bucket",
+                &["stream"],
+            ),
+            backup_bytes: counters(
+                "hydrant_backup_to_s3_bytes_total",
+                "Bytes of records uploaded to the backup bucket, before compression",
+                &["stream"],
+            ),
+            processing_failed: counters(
+                "hydrant_processing_failed_records_total",
+                "Records that failed in processing and are in error output",
+                &["stream"],
+            ),
             redshift_records: counters(
                 "hydrant_delivery_to_redshift_records_total",
                 "Records committed in Redshift",
@@ -177,12 +195,15 @@ impl Metrics {
 
     fn register(&self, registry: &Registry) {
         let inner = &self.0;
-        let collectors: [Box<dyn Collector>; 15] = [
+        let collectors: [Box<dyn Collector>; 18] = [
             Box::new(inner.s3_records.clone()),
             Box::new(inner.s3_bytes.clone()),
             Box::new(inner.s3_objects.clone()),
             Box::new(inner.s3_object_bytes.clone()),
             Box::new(inner.s3_attempts.clone()),
+            Box::new(inner.backup_records.clone()),
+            Box::new(inner.backup_bytes.clone()),
+            Box::new(inner.processing_failed.clone()),
             Box::new(inner.redshift_records.clone()),
             Box::new(inner.redshift_bytes.clone()),
             Box::new(inner.redshift_attempts.clone()),
@@ -202,10 +223,13 @@ impl Metrics {
         }
     }
 
-    /// The stream has something to do: a counter whose first value were 1 would hide that it grew.
-    pub(crate) fn begin(&self, stream: &StreamName) {
+    /// The lane has something to do: a counter whose first value were 1 would hide that it grew.
+    pub(crate) fn begin(&self, stream: &StreamName, lane: Lane) {
         let (label, inner) = (self.label(stream), &self.0);
-        for counters in [&inner.s3_records, &inner.s3_bytes, &inner.s3_objects, &inner.s3_object_bytes] {
+        let delivery = [&inner.s3_records, &inner.s3_bytes, &inner.s3_objects, &inner.s3_object_bytes];
+        let backup = [&inner.backup_records, &inner.backup_bytes];
+        let counters: &[_] = if lane == Lane::Delivery { &delivery } else { &backup };
+        for counters in counters {
             counters.with_label_values(&label);
         }
         for outcome in Outcome::ALL {
@@ -229,12 +253,30 @@ impl Metrics {
         self.0.s3_attempts.with_label_values(&[stream, outcome.name()]).inc();
     }
 
-    pub(crate) fn uploaded(&self, stream: &StreamName, records: u64, bytes: u64, object_bytes: u64) {
-        let label = self.label(stream);
-        self.0.s3_records.with_label_values(&label).inc_by(records);
-        self.0.s3_bytes.with_label_values(&label).inc_by(bytes);
-        self.0.s3_objects.with_label_values(&label).inc();
-        self.0.s3_object_bytes.with_label_values(&label).inc_by(object_bytes);
+    pub(crate) fn uploaded(
+        &self,
+        stream: &StreamName,
+        content: Content,
+        records: u64,
+        bytes: u64,
+        object_bytes: u64,
+    ) {
+        let (label, inner) = (self.label(stream), &self.0);
+        if content == Content::Backup {
+            inner.backup_records.with_label_values(&label).inc_by(records);
+            inner.backup_bytes.with_label_values(&label).inc_by(bytes);
+            return;
+        }
+        inner.s3_records.with_label_values(&label).inc_by(records);
+        inner.s3_bytes.with_label_values(&label).inc_by(bytes);
+        inner.s3_objects.with_label_values(&label).inc();
+        inner.s3_object_bytes.with_label_values(&label).inc_by(object_bytes);
+    }
+
+    pub(crate) fn processing_failed(&self, stream: &StreamName, records: u64) {
+        if records > 0 {
+            self.0.processing_failed.with_label_values(&self.label(stream)).inc_by(records);
+        }
     }
 
     pub(crate) fn sealed(&self, reason: &'static str) {
@@ -275,9 +317,9 @@ impl Metrics {
         self.0.discarded_bytes.inc_by(bytes);
     }
 
-    /// The oldest record of a stream that is on its way to S3.
-    pub(crate) fn oldest_staging(&self, stream: &StreamName, oldest: Option<Timestamp>) {
-        self.0.backlog.staging(stream, oldest);
+    /// The oldest record of a lane that is on its way to S3.
+    pub(crate) fn oldest_staging(&self, stream: &StreamName, lane: Lane, oldest: Option<Timestamp>) {
+        self.0.backlog.staging(stream, lane, oldest);
     }
 
     /// The oldest record that waits for a load, by table; tables that are not named have none.
@@ -313,6 +355,9 @@ impl Metrics {
             &inner.s3_bytes,
             &inner.s3_objects,
             &inner.s3_object_bytes,
+            &inner.backup_records,
+            &inner.backup_bytes,
+            &inner.processing_failed,
             &inner.redshift_records,
             &inner.redshift_bytes,
             &inner.loads_abandoned,

@@ -4,7 +4,8 @@
 //! Firehose does, whatever the table in its documentation shows (prefix `legacy` gives `legacy2026/07/13/14/…`).
 
 use hydrant_types::{
-    BatchId, Compression, LoadId, NameError, ObjectKey, S3Settings, StreamName, StreamVersion, Timestamp,
+    BatchId, Compression, ErrorOutputType, LoadId, NameError, ObjectKey, S3Settings, StreamName,
+    StreamVersion, Timestamp,
 };
 
 const DATE: &str = "%Y/%m/%d/%H/";
@@ -25,6 +26,23 @@ pub fn object(
     let (date, time) = (oldest_arrival.format_utc(DATE), oldest_arrival.format_utc(TIME));
     let extension = Compression::extension(s3.compression);
     format!("{prefix}{date}{stream}-{version}-{time}-{batch}{extension}").parse()
+}
+
+/// `<prefix><error output type>/yyyy/MM/dd/HH/<stream>-<version>-yyyy-MM-dd-HH-mm-ss-<batch id><extension>`.
+///
+/// # Errors
+/// The key would be longer than S3 allows.
+pub fn error_object(
+    s3: &S3Settings,
+    stream: &StreamName,
+    version: StreamVersion,
+    oldest_arrival: Timestamp,
+    batch: BatchId,
+    error: ErrorOutputType,
+) -> Result<ObjectKey, NameError> {
+    let prefix = s3.prefix.as_deref().unwrap_or_default();
+    let prefix = Some(format!("{prefix}{}/", error.as_str()));
+    object(&S3Settings { prefix, ..s3.clone() }, stream, version, oldest_arrival, batch)
 }
 
 /// `<prefix>manifests/yyyy/MM/dd/HH/<stream>-yyyy-MM-dd-HH-mm-ss-<load id>`: without version and extension, as Firehose has it.

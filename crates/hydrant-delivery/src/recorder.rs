@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use hydrant_log::RecordLog;
 use hydrant_metastore::{Attempt, Error, Kind, Lease, Metastore, Uploaded};
-use hydrant_types::{Batch, BatchId, Clock, Entropy, Timestamp};
+use hydrant_types::{Batch, BatchId, Clock, Content, Entropy, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
@@ -235,7 +235,9 @@ impl Row for Batch {
     }
 
     fn committed(&self, log: &dyn RecordLog) {
-        log.note_sealed(self.stream, self.range.to);
+        if self.content == Content::Delivery {
+            log.note_sealed(self.stream, self.range.to);
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
     retention,
     stream::Shared,
     supervisor::Supervisor,
+    trims::Trims,
     upload_gates::UploadGates,
 };
 
@@ -127,6 +128,7 @@ async fn run(
         settings: settings.clone(),
         metrics,
         recorder,
+        trims: Trims::new(deps.log.clone(), deps.streams.clone()),
         gates,
         encoders,
         slots: EncodeSlots::new(settings.encode_slots),

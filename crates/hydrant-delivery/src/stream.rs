@@ -4,6 +4,7 @@ mod delivery;
 mod discard;
 mod feed;
 mod health;
+mod lane_settings;
 mod open_batch;
 mod removal;
 mod schedule;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     ObjectStore, Settings, encode_slots::EncodeSlots, memory_budget::MemoryBudget, metrics::Metrics,
-    recorder::Recorder, upload_gates::UploadGates,
+    recorder::Recorder, trims::Trims, upload_gates::UploadGates,
 };
 
 pub(crate) use worker::{Progress, Worker};
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Arc<Settings>,
     pub(crate) metrics: Metrics,
     pub(crate) recorder: Recorder,
+    pub(crate) trims: Trims,
     pub(crate) gates: UploadGates,
     pub(crate) encoders: MemoryBudget,
     pub(crate) slots: EncodeSlots,

@@ -1,6 +1,7 @@
 //! Whole deliveries: a real record log and a real metastore in a temporary directory; an object store and a warehouse that misbehave.
 
 mod attaching;
+mod backups;
 mod deliveries;
 mod discards;
 mod exactly_once;
@@ -10,6 +11,7 @@ mod loads;
 mod metastore;
 mod objects;
 mod options;
+mod processing;
 mod removals;
 mod updates;
 mod warehouse;

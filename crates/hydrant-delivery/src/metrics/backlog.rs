@@ -7,7 +7,7 @@ use std::{
 
 use hydrant_ingest::StreamTable;
 use hydrant_log::RecordLog;
-use hydrant_types::{Clock, Position, StreamId, StreamName, Timestamp};
+use hydrant_types::{Clock, Lane, Position, StreamId, StreamName, Timestamp};
 use parking_lot::Mutex;
 use prometheus::{
     Gauge, GaugeVec, Opts, Registry,
@@ -32,8 +32,8 @@ struct Inner {
     log: Arc<dyn RecordLog>,
     streams: Arc<StreamTable>,
     clock: Arc<dyn Clock>,
-    /// What workers say of their streams; the log is asked for all others.
-    staging: Mutex<HashMap<StreamName, Timestamp>>,
+    /// What workers say of their lanes; the log is asked for all other streams.
+    staging: Mutex<HashMap<(StreamName, Lane), Timestamp>>,
     /// By table: what waits for a load of any node.
     waiting: Mutex<HashMap<String, Timestamp>>,
     /// By table: what is in this node's load.
@@ -41,6 +41,7 @@ struct Inner {
     /// Arrivals that were read from the log, with the positions they belong to: each is read once.
     read: Mutex<HashMap<StreamId, (Position, Timestamp)>>,
     s3_freshness: GaugeVec,
+    backup_freshness: GaugeVec,
     oldest: Gauge,
 }
 
@@ -62,9 +63,17 @@ impl Backlog {
                 &["stream"],
             )
             .expect("the name is valid"),
+            backup_freshness: GaugeVec::new(
+                Opts::new(
+                    "hydrant_backup_to_s3_data_freshness_seconds",
+                    "Age of the oldest record that is not in the backup bucket; absent when there is none",
+                ),
+                &["stream"],
+            )
+            .expect("the name is valid"),
             oldest: Gauge::new(
                 "hydrant_oldest_undelivered_age_seconds",
-                "Age of the oldest record that is not at its destination, S3 or Redshift; 0 when there is none",
+                "Age of the oldest record that is not at its destination, S3 or Redshift, backups aside; 0 when there is none",
             )
             .expect("the name is valid"),
         }))
@@ -79,9 +88,9 @@ impl Backlog {
         }
     }
 
-    /// The oldest record of a stream that is on its way to S3.
-    pub(super) fn staging(&self, stream: &StreamName, oldest: Option<Timestamp>) {
-        set(&mut self.0.staging.lock(), stream, oldest);
+    /// The oldest record of a lane that is on its way to S3.
+    pub(super) fn staging(&self, stream: &StreamName, lane: Lane, oldest: Option<Timestamp>) {
+        set(&mut self.0.staging.lock(), &(stream.clone(), lane), oldest);
     }
 
     /// The oldest record that waits for a load, by table; tables that are not named have none.
@@ -95,7 +104,7 @@ impl Backlog {
     }
 
     pub(super) fn keep_only(&self, streams: &HashSet<&StreamName>) {
-        self.0.staging.lock().retain(|stream, _| streams.contains(stream));
+        self.0.staging.lock().retain(|(stream, _), _| streams.contains(stream));
     }
 }
 
@@ -112,13 +121,13 @@ where
 
 impl Inner {
     /// The oldest record of each stream that has some in the log and no worker that says so. No name: the stream is not known.
-    fn in_log(&self, taken: &HashMap<StreamName, Timestamp>) -> Vec<(Option<StreamName>, Timestamp)> {
+    fn in_log(&self, taken: &HashSet<StreamName>) -> Vec<(Option<StreamName>, Timestamp)> {
         let mut read = self.read.lock();
         let before = std::mem::take(&mut *read);
         let mut found = Vec::new();
         for (id, tail) in self.log.streams() {
             let name = self.streams.by_id(id).map(|stream| stream.name.clone());
-            if tail.trimmed == tail.next || name.as_ref().is_some_and(|name| taken.contains_key(name)) {
+            if tail.trimmed == tail.next || name.as_ref().is_some_and(|name| taken.contains(name)) {
                 continue;
             }
             let arrival = match before.get(&id) {
@@ -141,30 +150,39 @@ impl Inner {
 
 impl Collector for Backlog {
     fn desc(&self) -> Vec<&Desc> {
-        [self.0.s3_freshness.desc(), self.0.oldest.desc()].concat()
+        [self.0.s3_freshness.desc(), self.0.backup_freshness.desc(), self.0.oldest.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let inner = &self.0;
         let taken = inner.staging.lock().clone();
-        let mut unsafe_yet = inner.in_log(&taken);
-        unsafe_yet.extend(taken.into_iter().map(|(stream, arrival)| (Some(stream), arrival)));
+        let by_workers = taken.keys().map(|(stream, _)| stream.clone()).collect();
+        let mut unsafe_yet: Vec<_> = inner
+            .in_log(&by_workers)
+            .into_iter()
+            .map(|(stream, arrival)| (stream, Lane::Delivery, arrival))
+            .collect();
+        unsafe_yet.extend(taken.into_iter().map(|((stream, lane), arrival)| (Some(stream), lane, arrival)));
         let now = inner.clock.now();
         let mut oldest = now;
         inner.s3_freshness.reset();
-        for (stream, arrival) in unsafe_yet {
-            oldest = oldest.min(arrival);
+        inner.backup_freshness.reset();
+        for (stream, lane, arrival) in unsafe_yet {
+            let freshness = match lane {
+                Lane::Delivery => &inner.s3_freshness,
+                Lane::Backup => &inner.backup_freshness,
+            };
+            if lane == Lane::Delivery {
+                oldest = oldest.min(arrival);
+            }
             if let Some(stream) = stream {
-                inner
-                    .s3_freshness
-                    .with_label_values(&[stream.as_str()])
-                    .set(now.since(arrival).as_secs_f64());
+                freshness.with_label_values(&[stream.as_str()]).set(now.since(arrival).as_secs_f64());
             }
         }
         for tables in [&inner.waiting, &inner.loading] {
             oldest = tables.lock().values().fold(oldest, |oldest, arrival| oldest.min(*arrival));
         }
         inner.oldest.set(now.since(oldest).as_secs_f64());
-        [inner.s3_freshness.collect(), inner.oldest.collect()].concat()
+        [inner.s3_freshness.collect(), inner.backup_freshness.collect(), inner.oldest.collect()].concat()
     }
 }

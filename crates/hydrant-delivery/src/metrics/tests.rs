@@ -81,7 +81,7 @@ async fn once_delivery_starts_it_shows_the_ages_and_there_is_no_gap() {
     let metrics = metrics(&world, &node);
     // No worker has looked yet.
     shows(&node, &format!("{OLDEST} 50."));
-    metrics.oldest_staging(&stream.name, Some(seconds_ago(&world, 60)));
+    metrics.oldest_staging(&stream.name, Lane::Delivery, Some(seconds_ago(&world, 60)));
     shows(&node, &format!("{OLDEST} 60."));
     let text = node.metrics();
     assert_eq!(text.lines().filter(|line| line.starts_with(FRESHNESS)).count(), 1, "{text}");
@@ -110,7 +110,7 @@ async fn a_streams_outcomes_exist_at_zero_once_it_has_something_to_do_and_its_se
     let metrics = metrics(&world, &node);
     let (orders, clicks) = ("orders".parse().unwrap(), "clicks".parse().unwrap());
     for stream in [&orders, &clicks] {
-        metrics.begin(stream);
+        metrics.begin(stream, Lane::Delivery);
         metrics.begin_load(stream);
     }
     for step in ["s3", "redshift"] {
@@ -121,8 +121,8 @@ async fn a_streams_outcomes_exist_at_zero_once_it_has_something_to_do_and_its_se
     }
     shows(&node, "hydrant_delivery_to_redshift_abandoned_total{stream=\"orders\"} 0");
     metrics.s3_attempt(&orders, Outcome::Failed);
-    metrics.uploaded(&orders, 3, 30, 10);
-    metrics.oldest_staging(&orders, Some(seconds_ago(&world, 5)));
+    metrics.uploaded(&orders, Content::Delivery, 3, 30, 10);
+    metrics.oldest_staging(&orders, Lane::Delivery, Some(seconds_ago(&world, 5)));
     metrics.redshift_attempt(&clicks, Outcome::Ok);
     metrics.loaded(&clicks, 1, 10);
     shows(&node, "hydrant_delivery_to_s3_attempts_total{outcome=\"failed\",stream=\"orders\"} 1");
@@ -144,9 +144,12 @@ async fn the_reference_lists_exactly_the_names_of_deliveries() {
     let of_others: BTreeSet<String> = names(&node);
     let metrics = metrics(&world, &node);
     let stream = "orders".parse().unwrap();
-    metrics.begin(&stream);
+    for lane in Lane::ALL {
+        metrics.begin(&stream, lane);
+        metrics.oldest_staging(&stream, lane, Some(world.clock.now()));
+    }
     metrics.begin_load(&stream);
-    metrics.oldest_staging(&stream, Some(world.clock.now()));
+    metrics.processing_failed(&stream, 1);
     let shown: BTreeSet<String> = names(&node).difference(&of_others).cloned().collect();
     let reference = include_str!("../../../../docs/metrics.md");
     let section = reference.split("\n## ").find(|section| section.starts_with("Deliveries\n")).unwrap();

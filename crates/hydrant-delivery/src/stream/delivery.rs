@@ -3,22 +3,24 @@
 use std::{sync::Arc, time::Duration};
 
 use hydrant_log::error::Read;
-use hydrant_metastore::{Attempt, Subject, Uploaded};
-use hydrant_types::{Batch, Compression, StoredObject, Timestamp};
+use hydrant_metastore::{Attempt, FailedObject, Subject, Uploaded};
+use hydrant_types::{Batch, BatchId, ErrorOutputType, ObjectKey, StoredObject, Timestamp};
 use tracing::{Instrument as _, debug, error, info_span};
+use uuid::Uuid;
 
 use super::{
     Shared, Stop,
     discard::Discard,
-    feed::{Progress, Reencoding},
+    feed::{Encoded, Piece, Processed, Progress, Reencoding},
     health::Health,
+    lane_settings::LaneSettings,
     open_batch,
 };
 use crate::{
     backoff::Backoff,
     encoder::Encoder,
-    memory_budget::Charge,
     metrics::Outcome,
+    object_key,
     object_store::{self, Body, Kind},
     recorder::Receipt,
     upload_gates::{Admission, Probe},
@@ -28,15 +30,18 @@ use crate::{
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const MIB: u64 = 1024 * 1024;
 
+/// What there is after a try: the object and what became of the records, or why not.
+type Tried = Result<(Option<StoredObject>, Processed), object_store::Error>;
+
 /// A batch to be delivered.
 pub(super) struct Delivery {
     shared: Arc<Shared>,
     batch: Batch,
-    compression: Compression,
+    settings: LaneSettings,
     health: Arc<Health>,
     discard: Arc<Discard>,
-    /// What was encoded while the batch was open, with the memory it is charged with.
-    encoded: Option<(Body, Charge)>,
+    /// What was encoded while the batch was open.
+    encoded: Option<Encoded>,
     /// Set once its records had to wait for a key.
     key_backoff: Option<Backoff>,
 }
@@ -45,15 +50,15 @@ impl Delivery {
     pub(super) fn new(
         shared: Arc<Shared>,
         batch: Batch,
-        compression: Compression,
+        settings: LaneSettings,
         health: Arc<Health>,
         discard: Arc<Discard>,
-        encoded: Option<(Body, Charge)>,
+        encoded: Option<Encoded>,
     ) -> Self {
-        Self { shared, batch, compression, health, discard, encoded, key_backoff: None }
+        Self { shared, batch, settings, health, discard, encoded, key_backoff: None }
     }
 
-    /// Waits for the seal to be committed (`None`: it was long ago), puts the object and marks the batch; or discards it, once the
+    /// Waits for the seal to be committed (`None`: it was long ago), puts its objects and marks the batch; or discards it, once the
     /// stream's records are thrown away. Tries for ever; ends with an error only where trying again is pointless, or the service stops. The
     /// batch comes back with either.
     pub(super) async fn run(mut self, seal: Option<Receipt>) -> (Batch, Result<(), Stop>) {
@@ -67,7 +72,7 @@ impl Delivery {
             receipt.wait().await?.map_err(Stop::Refused)?;
         }
         match self.upload().await {
-            Ok(object) => self.mark(object).await,
+            Ok(uploaded) => self.mark(uploaded).await,
             Err(Stop::Stopping) => Err(Stop::Stopping),
             // Whatever it was: nobody wants the object any more.
             Err(_) if self.discard.is_begun() => self.discard.batch(&self.shared, &self.batch).await,
@@ -87,19 +92,60 @@ impl Delivery {
         self.shared.stopping.is_cancelled() || self.discard.is_begun()
     }
 
-    async fn upload(&mut self) -> Result<StoredObject, Stop> {
+    /// Puts what is kept of the batch, then what failed.
+    async fn upload(&mut self) -> Result<Uploaded, Stop> {
+        let key = self.batch.key.clone();
+        let (object, processed) = self.put_until_it_is_there(Piece::Kept, &key).await?;
+        let mut uploaded = Uploaded {
+            id: self.batch.id,
+            object,
+            delivered: self.batch.copy_target.is_none(),
+            failed: Vec::new(),
+        };
+        for error in ErrorOutputType::ALL.into_iter().filter(|_| processed.failed > 0) {
+            let (id, key) = self.failed_object(error)?;
+            let piece = Piece::Failed(error, self.batch.sealed_at);
+            if let (Some(object), written) = self.put_until_it_is_there(piece, &key).await? {
+                let (records, bytes) = (processed.failed, written.written);
+                uploaded.failed.push(FailedObject { id, error, records, bytes, key, object });
+            }
+        }
+        Ok(uploaded)
+    }
+
+    /// Where records that failed go: derived from the batch, so that putting them again is the same object.
+    fn failed_object(&self, error: ErrorOutputType) -> Result<(BatchId, ObjectKey), Stop> {
+        let batch = &self.batch;
+        // The last bits of the batch's are random, and so are these.
+        let id = BatchId(Uuid::from_u128(
+            batch.id.0.as_u128() ^ u128::from(crc32fast::hash(error.as_str().as_bytes())),
+        ));
+        let (stream, version) = (&batch.stream_name, batch.stream_version);
+        let key =
+            object_key::error_object(&self.settings.s3, stream, version, batch.oldest_arrival, id, error)?;
+        Ok((id, key))
+    }
+
+    /// `None` where there is nothing to be put.
+    async fn put_until_it_is_there(
+        &mut self,
+        piece: Piece,
+        key: &ObjectKey,
+    ) -> Result<(Option<StoredObject>, Processed), Stop> {
         let mut backoff = Backoff::new(&self.shared.settings, &*self.shared.entropy);
         let mut failed_before = false;
         loop {
-            let (started_at, tried) = self.try_once().await?;
+            let (started_at, tried) = self.try_once(piece, key).await?;
             match tried {
-                Ok(object) => {
-                    self.health.succeeded();
-                    self.shared.metrics.s3_attempt(&self.batch.stream_name, Outcome::Ok);
+                Ok((object, processed)) => {
+                    if object.is_some() {
+                        self.health.succeeded();
+                        self.shared.metrics.s3_attempt(&self.batch.stream_name, Outcome::Ok);
+                    }
                     if failed_before {
                         self.note(started_at, Outcome::Ok, None);
                     }
-                    return Ok(object);
+                    return Ok((object, processed));
                 }
                 Err(error) => self.failed(started_at, &error),
             }
@@ -113,7 +159,7 @@ impl Delivery {
     }
 
     /// One try, and when it was begun.
-    async fn try_once(&mut self) -> Result<(Timestamp, Result<StoredObject, object_store::Error>), Stop> {
+    async fn try_once(&mut self, piece: Piece, key: &ObjectKey) -> Result<(Timestamp, Tried), Stop> {
         loop {
             if self.is_interrupted() {
                 return Err(self.interrupted().await);
@@ -132,14 +178,18 @@ impl Delivery {
                     return Ok((started_at, Err(error)));
                 }
             }
-            let Some((admission, body)) = self.admitted_body().await? else { continue };
+            let Some((admission, encoded)) = self.admitted(piece).await? else { continue };
+            let Encoded { body, processed, .. } = encoded;
+            let Some(body) = body else { return Ok((self.shared.clock.now(), Ok((None, processed)))) };
             let _turn = tokio::select! {
                 stop = self.interrupted() => return Err(stop),
                 turn = admission.put_turn() => turn,
             };
             // What is begun here is waited for, also when the stream's records are thrown away meanwhile.
             if !self.is_unreachable() {
-                return Ok((self.shared.clock.now(), self.put(&admission, body).await));
+                let started_at = self.shared.clock.now();
+                let put = self.put(&admission, key, body).await;
+                return Ok((started_at, put.map(|object| (Some(object), processed))));
             }
         }
     }
@@ -164,9 +214,13 @@ impl Delivery {
 
     /// A body, and the right to hold it in memory; `None` where there is none now, because the bucket was found not to answer, or a key was missing,
     /// while this waited.
-    async fn admitted_body(&mut self) -> Result<Option<(Admission, Body)>, Stop> {
+    async fn admitted(&mut self, piece: Piece) -> Result<Option<(Admission, Encoded)>, Stop> {
         let shared = &self.shared;
-        let bytes = self.encoded.as_ref().map_or(self.body_bytes_max(), |(body, _)| body.bytes.len() as u64);
+        let encoded = self.encoded.as_ref().filter(|_| piece == Piece::Kept);
+        let bytes = match encoded {
+            Some(encoded) => encoded.body.as_ref().map_or(0, |body| body.bytes.len() as u64),
+            None => self.body_bytes_max(),
+        };
         let mut admission = tokio::select! {
             stop = self.interrupted() => return Err(stop),
             admission = shared.gates.admit(&self.batch.bucket, bytes) => admission,
@@ -174,9 +228,9 @@ impl Delivery {
         if self.is_unreachable() {
             return Ok(None);
         }
-        let body = match self.encoded.take() {
-            Some((body, _charge)) => body,
-            None => match self.encode().await {
+        let encoded = match self.encoded.take_if(|_| piece == Piece::Kept) {
+            Some(encoded) => Encoded { _charge: None, ..encoded },
+            None => match self.encode(piece).await {
                 Err(Stop::Read(missing @ Read::KeyMissing { .. })) => {
                     // Others need the memory and the place.
                     drop(admission);
@@ -186,8 +240,8 @@ impl Delivery {
                 encoded => encoded?,
             },
         };
-        admission.shrink(body.bytes.len() as u64);
-        Ok(Some((admission, body)))
+        admission.shrink(encoded.body.as_ref().map_or(0, |body| body.bytes.len() as u64));
+        Ok(Some((admission, encoded)))
     }
 
     /// Until the log is asked again for records for which it has no key.
@@ -206,13 +260,16 @@ impl Delivery {
 
     /// No body of the batch is longer.
     fn body_bytes_max(&self) -> u64 {
-        Encoder::object_bytes_max(self.compression, self.batch.bytes)
+        Encoder::object_bytes_max(self.settings.s3.compression, self.batch.processed_bytes)
     }
 
-    async fn encode(&self) -> Result<Body, Stop> {
+    async fn encode(&self, piece: Piece) -> Result<Encoded, Stop> {
         let (stream, settings) = (self.shared.streams.by_id(self.batch.stream), &self.shared.settings);
         let level = stream.map_or(settings.gzip_level, |stream| open_batch::gzip_level(&stream, settings));
-        let mut encoding = Reencoding::new(self.batch.range, self.compression, level, self.body_bytes_max());
+        // Reserved at once, so that it is never copied to grow. (What is not written to takes no memory.)
+        let room = self.body_bytes_max() as usize;
+        let encoder = Encoder::with_capacity(self.settings.s3.compression, level, room);
+        let mut encoding = Reencoding::new(self.batch.range, piece, self.settings.pipeline.clone(), encoder);
         loop {
             if self.is_interrupted() {
                 return Err(self.interrupted().await);
@@ -220,13 +277,18 @@ impl Delivery {
             let (log, stream) = (self.shared.log.clone(), self.batch.stream);
             match self.shared.slots.run(move || encoding.step(&*log, stream)).await? {
                 Progress::More(more) => encoding = more,
-                Progress::Done(body) => return Ok(body),
+                Progress::Done(encoded) => return Ok(encoded),
             }
         }
     }
 
-    async fn put(&self, admission: &Admission, body: Body) -> Result<StoredObject, object_store::Error> {
-        let (bucket, key) = (&self.batch.bucket, &self.batch.key);
+    async fn put(
+        &self,
+        admission: &Admission,
+        key: &ObjectKey,
+        body: Body,
+    ) -> Result<StoredObject, object_store::Error> {
+        let bucket = &self.batch.bucket;
         let limit = self.shared.settings.upload_timeout + Duration::from_secs(body.bytes.len() as u64 / MIB);
         let result = match tokio::time::timeout(limit, self.shared.objects.put(bucket, key, body)).await {
             Ok(result) => result,
@@ -237,17 +299,21 @@ impl Delivery {
         result
     }
 
-    async fn mark(&self, object: StoredObject) -> Result<(), Stop> {
+    async fn mark(&self, uploaded: Uploaded) -> Result<(), Stop> {
         let (shared, batch) = (&self.shared, &self.batch);
-        let object_bytes = object.bytes;
-        let delivered = batch.copy_target.is_none();
-        let receipt = shared.recorder.uploaded(Uploaded { id: batch.id, object, delivered }).await?;
+        let failed: u64 = uploaded.failed.iter().map(|failed| failed.records).sum();
+        let object_bytes = uploaded.object.as_ref().map(|object| object.bytes);
+        let receipt = shared.recorder.uploaded(uploaded).await?;
         receipt.wait().await?.map_err(Stop::Refused)?;
-        shared.metrics.uploaded(&batch.stream_name, batch.range.records(), batch.bytes, object_bytes);
-        if !delivered {
+        let records = batch.range.records() - failed;
+        if let Some(object_bytes) = object_bytes {
+            shared.metrics.uploaded(&batch.stream_name, batch.content, records, batch.bytes, object_bytes);
+        }
+        shared.metrics.processing_failed(&batch.stream_name, failed);
+        if batch.copy_target.is_some() {
             shared.loader_wake.notify_one();
         }
-        debug!(key = %batch.key, records = batch.range.records(), bytes = batch.bytes, object_bytes, "uploaded");
+        debug!(key = %batch.key, records, failed, bytes = batch.bytes, object_bytes, "uploaded");
         Ok(())
     }
 

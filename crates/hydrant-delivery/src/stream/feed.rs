@@ -1,16 +1,22 @@
-//! Reading a stream's records out of the log and into an encoder.
+//! Reading a stream's records out of the log, through its processors, and into an encoder.
+
+use std::sync::Arc;
 
 use hydrant_log::{Chunk, FramePart, RecordLog, error};
-use hydrant_types::{Compression, Position, PositionRange, StreamId, Timestamp};
+use hydrant_types::{Compression, ErrorOutputType, Position, PositionRange, StreamId, Timestamp};
 
 use crate::{
     encoder::Encoder,
     memory_budget::{Charge, MemoryBudget},
     object_store::Body,
+    processing::{Failure, Outcome, Pipeline},
 };
 
 /// One read: big enough that the read costs little, small enough that streams take turns often.
 const READ_BYTES_MAX: u64 = 1024 * 1024;
+
+/// One read of records that may become many times as long: a batch is not to become much bigger than it was asked to be.
+pub(super) const EXPANDING_READ_BYTES_MAX: u64 = 64 * 1024;
 
 /// One write: an encoder's memory grows in steps that are announced before.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -46,11 +52,119 @@ impl Sink {
     }
 }
 
-/// Ends an object. What the encoder had beside it is given back. Computes: only in an encode slot.
-pub(super) fn finish(encoder: Encoder, mut charge: Charge) -> (Body, Charge) {
-    let body = encoder.finish();
-    charge.try_set(body.bytes.len() as u64);
-    (body, charge)
+/// What became of records in processing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Processed {
+    /// Bytes that are written, before compression.
+    pub(super) bytes: u64,
+    /// Records that failed.
+    pub(super) failed: u64,
+    /// At most so many bytes of error output are made of them.
+    pub(super) failed_bytes: u64,
+    /// Bytes of the object that was made, before compression.
+    pub(super) written: u64,
+}
+
+/// The way of an open batch's records: through the stream's processors, if it has some, into the sink.
+pub(super) struct Intake {
+    pub(super) sink: Sink,
+    pipeline: Option<Arc<Pipeline>>,
+    processed: Processed,
+}
+
+impl Intake {
+    pub(super) fn new(sink: Sink, pipeline: Option<Arc<Pipeline>>) -> Self {
+        Self { sink, pipeline, processed: Processed::default() }
+    }
+
+    /// From now on records are only counted: nobody wants them any more.
+    pub(super) fn discard(&mut self) {
+        self.sink = Sink::Measure;
+        self.pipeline = None;
+    }
+
+    pub(super) fn processed(&self) -> Processed {
+        self.processed
+    }
+
+    /// Adds records. Computes: only in an encode slot.
+    pub(super) fn write(&mut self, records: &Records<'_>) {
+        let Self { sink, pipeline, processed } = self;
+        process(pipeline.as_deref(), records, processed, |bytes| sink.write(bytes), |_, _, _| {});
+    }
+
+    /// Ends the object, where one was made: without bytes there is none. What the encoder had beside it is given back. Computes: only in an
+    /// encode slot.
+    pub(super) fn finish(self) -> Option<Encoded> {
+        let Sink::Encode(encoder, mut charge) = self.sink else { return None };
+        let body = encoder.finish();
+        charge.try_set(body.bytes.len() as u64);
+        let body = (self.processed.bytes > 0).then_some(body);
+        Some(Encoded { body, processed: self.processed, _charge: Some(charge) })
+    }
+}
+
+/// An encoded batch.
+pub(super) struct Encoded {
+    /// `None` where processing left nothing to be written.
+    pub(super) body: Option<Body>,
+    pub(super) processed: Processed,
+    /// The memory that it is charged with, where it was encoded while it was open.
+    pub(super) _charge: Option<Charge>,
+}
+
+/// Some records of one frame, one directly after the other.
+pub(super) struct Records<'a> {
+    pub(super) data: &'a [u8],
+    lengths: &'a [u32],
+    arrival: Timestamp,
+}
+
+impl<'a> Records<'a> {
+    fn each(&self) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = self.data;
+        self.lengths.iter().map(move |&length| {
+            let (record, after) = rest.split_at(length as usize);
+            rest = after;
+            record
+        })
+    }
+}
+
+/// Gives what is kept of records to `write`, in pieces of any length, and those that fail to `fail`, with their arrival.
+fn process(
+    pipeline: Option<&Pipeline>,
+    records: &Records<'_>,
+    processed: &mut Processed,
+    mut write: impl FnMut(&[u8]),
+    mut fail: impl FnMut(Failure, &[u8], Timestamp),
+) {
+    let Some(pipeline) = pipeline else {
+        processed.bytes += records.data.len() as u64;
+        return write(records.data);
+    };
+    let mut kept = Vec::with_capacity(records.data.len().min(WRITE_BYTES_MAX));
+    for record in records.each() {
+        match pipeline.process(record) {
+            Outcome::Kept(bytes) => {
+                kept.extend_from_slice(&bytes);
+                kept.extend_from_slice(pipeline.delimiter());
+            }
+            Outcome::Dropped => {}
+            Outcome::Failed(failure) => {
+                processed.failed += 1;
+                processed.failed_bytes += Failure::line_bytes_max(record.len());
+                fail(failure, record, records.arrival);
+            }
+        }
+        if kept.len() >= WRITE_BYTES_MAX {
+            processed.bytes += kept.len() as u64;
+            write(&kept);
+            kept.clear();
+        }
+    }
+    processed.bytes += kept.len() as u64;
+    write(&kept);
 }
 
 /// How far a read may go.
@@ -73,13 +187,13 @@ pub(super) struct Taken {
     pub(super) oldest_arrival: Timestamp,
 }
 
-/// Reads once from `from` on and gives the records to `write`. Blocks: only in an encode slot.
+/// Reads once from `from` on and gives the records to `write`, frame by frame. Blocks: only in an encode slot.
 pub(super) fn take(
     log: &dyn RecordLog,
     stream: StreamId,
     from: Position,
     limit: Limit,
-    write: impl FnMut(&[u8]),
+    write: impl FnMut(&Records<'_>),
 ) -> Result<Taken, error::Read> {
     let bytes_max = match limit {
         Limit::Bytes(room) => room.min(READ_BYTES_MAX),
@@ -89,14 +203,18 @@ pub(super) fn take(
     Ok(take_from(&chunk, from, limit, write))
 }
 
-fn take_from(chunk: &Chunk, from: Position, limit: Limit, mut write: impl FnMut(&[u8])) -> Taken {
+fn take_from(chunk: &Chunk, from: Position, limit: Limit, mut write: impl FnMut(&Records<'_>)) -> Taken {
     let mut taken = Taken { to: from, bytes: 0, oldest_arrival: Timestamp(u64::MAX) };
     for part in &chunk.frames {
         let (records, bytes) = fitting(part, limit, taken.bytes);
         if records == 0 {
             break;
         }
-        write(&part.data[..bytes]);
+        write(&Records {
+            data: &part.data[..bytes],
+            lengths: &part.lengths[..records],
+            arrival: part.arrival,
+        });
         taken.to = part.first.plus(records as u64);
         taken.bytes += bytes as u64;
         taken.oldest_arrival = taken.oldest_arrival.min(part.arrival);
@@ -129,31 +247,41 @@ fn fitting(part: &FramePart, limit: Limit, bytes_before: u64) -> (usize, usize) 
     }
 }
 
+/// Which of a batch's objects is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// What is kept of its records.
+    Kept,
+    /// The lines of those that failed so, in a batch that was sealed at this time.
+    Failed(ErrorOutputType, Timestamp),
+}
+
 /// Encoding a sealed batch by reading it again, step by step.
 pub(super) struct Reencoding {
     next: Position,
     end: Position,
     encoder: Encoder,
+    pipeline: Option<Arc<Pipeline>>,
+    piece: Piece,
+    processed: Processed,
 }
 
 impl Reencoding {
-    /// Of the records of `range`. Whoever asks for it bounds the body's memory, not the encoders' budget: `body_bytes_max` is reserved at
-    /// once, so that it is never copied to grow. (What is not written to takes no memory.)
+    /// Of the records of `range`. Whoever asks for it bounds the body's memory, not the encoders' budget.
     pub(super) fn new(
         range: PositionRange,
-        compression: Compression,
-        gzip_level: u32,
-        body_bytes_max: u64,
+        piece: Piece,
+        pipeline: Option<Arc<Pipeline>>,
+        encoder: Encoder,
     ) -> Self {
-        let encoder = Encoder::with_capacity(compression, gzip_level, body_bytes_max as usize);
-        Self { next: range.from, end: range.to, encoder }
+        let processed = Processed::default();
+        Self { next: range.from, end: range.to, encoder, pipeline, piece, processed }
     }
 
     /// Reads and encodes once. Blocks: only in an encode slot.
     pub(super) fn step(mut self, log: &dyn RecordLog, stream: StreamId) -> Result<Progress, error::Read> {
         let before = self.next;
-        let encoder = &mut self.encoder;
-        self.next = take(log, stream, before, Limit::Before(self.end), |records| encoder.write(records))?.to;
+        self.next = take(log, stream, before, Limit::Before(self.end), |records| self.write(records))?.to;
         if self.next == before {
             // Sealed records are durable: the log no longer has what it said it had.
             return Err(error::Read::UnknownStream { stream });
@@ -161,14 +289,38 @@ impl Reencoding {
         if self.next < self.end {
             return Ok(Progress::More(self));
         }
-        Ok(Progress::Done(self.encoder.finish()))
+        let body = self.encoder.finish();
+        let body = (self.processed.written > 0).then_some(body);
+        Ok(Progress::Done(Encoded { body, processed: self.processed, _charge: None }))
+    }
+
+    fn write(&mut self, records: &Records<'_>) {
+        let Self { encoder, pipeline, piece, processed, .. } = self;
+        let pipeline = pipeline.as_deref();
+        let mut written = 0;
+        let mut write = |bytes: &[u8]| {
+            written += bytes.len() as u64;
+            encoder.write(bytes);
+        };
+        match *piece {
+            Piece::Kept => process(pipeline, records, processed, &mut write, |_, _, _| {}),
+            Piece::Failed(error, ended) => {
+                let line = |failure: Failure, record: &[u8], arrival: Timestamp| {
+                    if failure.error == error {
+                        write(&failure.line(record, arrival, ended));
+                    }
+                };
+                process(pipeline, records, processed, |_| {}, line);
+            }
+        }
+        processed.written += written;
     }
 }
 
 /// How far a [`Reencoding`] is.
 pub(super) enum Progress {
     More(Reencoding),
-    Done(Body),
+    Done(Encoded),
 }
 
 #[cfg(test)]
@@ -201,23 +353,25 @@ mod tests {
     fn an_encoder_that_finds_no_more_room_gives_its_memory_back_and_the_batch_is_only_measured() {
         let budget = MemoryBudget::new(1024 * 1024);
         let mut first = Sink::open(&budget, Compression::Gzip, 1);
-        let mut second = Sink::open(&budget, Compression::Gzip, 1);
+        let second = Sink::open(&budget, Compression::Gzip, 1);
         assert!(matches!((&first, &second), (Sink::Encode(..), Sink::Encode(..))));
         let mut random = fastrand::Rng::with_seed(1);
         let records: Vec<u8> = (0..400_000).map(|_| random.u8(..)).collect();
         first.write(&records);
         assert!(matches!(first, Sink::Measure), "incompressible records outgrow the budget");
-        second.write(b"a few");
-        let Sink::Encode(encoder, charge) = second else { panic!("there is room again for the second") };
-        let (body, _charge) = finish(encoder, charge);
-        assert_eq!(budget.used(), body.bytes.len() as u64);
+        let mut second = Intake::new(second, None);
+        let (data, lengths) = (&b"a few"[..], &[5][..]);
+        second.write(&Records { data, lengths, arrival: Timestamp(1) });
+        let encoded = second.finish().expect("there is room again for the second");
+        assert_eq!(budget.used(), encoded.body.unwrap().bytes.len() as u64);
     }
 
     #[test]
     fn a_batch_ends_with_the_record_that_fills_it() {
         let chunk = chunk(&[vec![vec![b'a'; 4], vec![b'b'; 4]], vec![vec![b'c'; 4], vec![b'd'; 4]]]);
         let mut read = Vec::new();
-        let taken = take_from(&chunk, Position(10), Limit::Bytes(9), |bytes| read.extend_from_slice(bytes));
+        let taken =
+            take_from(&chunk, Position(10), Limit::Bytes(9), |records| read.extend_from_slice(records.data));
         assert_eq!(taken, Taken { to: Position(13), bytes: 12, oldest_arrival: Timestamp(999) });
         assert_eq!(read, b"aaaabbbbcccc");
         let exact = take_from(&chunk, Position(10), Limit::Bytes(8), |_| {});
@@ -234,7 +388,7 @@ mod tests {
             let all: Vec<u8> = frames.concat().concat();
             let end = Position(10 + frames.iter().map(Vec::len).sum::<usize>() as u64);
             let mut read = Vec::new();
-            let first = take_from(&chunk, Position(10), Limit::Bytes(room), |bytes| read.extend_from_slice(bytes));
+            let first = take_from(&chunk, Position(10), Limit::Bytes(room), |records| read.extend_from_slice(records.data));
             prop_assert!(first.bytes >= room || first.to == end);
             let again = take_from(&chunk, Position(10), Limit::Before(first.to), |_| {});
             prop_assert_eq!((again.to, again.bytes), (first.to, first.bytes));

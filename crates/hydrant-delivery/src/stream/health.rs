@@ -1,27 +1,28 @@
-//! Whether a stream's uploads go through: said once per change, not once per try.
+//! Whether a lane's uploads go through: said once per change, not once per try.
 
-use hydrant_types::StreamName;
+use hydrant_types::{Lane, StreamName};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::object_store::Error;
 
-/// The code of the failure that a stream is in, if any.
+/// The code of the failure that a lane is in, if any.
 pub(super) struct Health {
     stream: StreamName,
+    lane: Lane,
     failing: Mutex<Option<String>>,
 }
 
 impl Health {
-    pub(super) fn new(stream: StreamName) -> Self {
-        Self { stream, failing: Mutex::new(None) }
+    pub(super) fn new(stream: StreamName, lane: Lane) -> Self {
+        Self { stream, lane, failing: Mutex::new(None) }
     }
 
     /// An upload failed and will be tried again.
     pub(super) fn failed(&self, error: &Error) {
         let mut failing = self.failing.lock();
         if failing.as_deref() != Some(&error.code) {
-            warn!(stream = %self.stream, code = error.code, %error, "uploads fail and are tried again until they succeed");
+            warn!(stream = %self.stream, lane = %self.lane, code = error.code, %error, "uploads fail and are tried again until they succeed");
             *failing = Some(error.code.clone());
         }
     }
@@ -29,7 +30,7 @@ impl Health {
     /// An upload succeeded.
     pub(super) fn succeeded(&self) {
         if let Some(code) = self.failing.lock().take() {
-            info!(stream = %self.stream, code, "uploads succeed again");
+            info!(stream = %self.stream, lane = %self.lane, code, "uploads succeed again");
         }
     }
 

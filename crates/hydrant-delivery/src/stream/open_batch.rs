@@ -3,12 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use hydrant_types::{
-    Batch, BatchId, BatchState, Clock, LogId, NameError, Position, PositionRange, Stream, StreamOptions,
-    Timestamp,
+    Batch, BatchId, BatchState, Clock, Lane, LogId, NameError, Position, PositionRange, S3Settings, Stream,
+    StreamOptions, Timestamp,
 };
 
 use super::{
-    feed::{Sink, Taken},
+    feed::{EXPANDING_READ_BYTES_MAX, Intake, Taken},
+    lane_settings::LaneSettings,
     schedule::OpenView,
 };
 use crate::{Settings, object_key};
@@ -20,7 +21,9 @@ const INTERVAL_MIN: Duration = Duration::from_millis(200);
 pub(super) struct OpenBatch {
     /// The settings it is sealed and delivered under: those in force when its first record was read.
     pub(super) stream: Arc<Stream>,
-    pub(super) sink: Sink,
+    lane: Lane,
+    pub(super) settings: LaneSettings,
+    pub(super) intake: Intake,
     from: Position,
     to: Position,
     bytes: u64,
@@ -31,10 +34,17 @@ pub(super) struct OpenBatch {
 
 impl OpenBatch {
     /// Begins a batch at `from`.
-    pub(super) fn new(stream: Arc<Stream>, from: Position, sink: Sink, settings: &Settings) -> Self {
-        let interval = interval(&stream, settings);
-        let oldest_arrival = Timestamp(u64::MAX);
-        Self { stream, sink, from, to: from, bytes: 0, oldest_arrival, deadline: Duration::MAX, interval }
+    pub(super) fn new(
+        stream: Arc<Stream>,
+        lane: Lane,
+        settings: LaneSettings,
+        from: Position,
+        intake: Intake,
+        service: &Settings,
+    ) -> Self {
+        let interval = interval(&stream, lane, &settings.s3, service);
+        let (deadline, oldest_arrival) = (Duration::MAX, Timestamp(u64::MAX));
+        Self { stream, lane, settings, intake, from, to: from, bytes: 0, oldest_arrival, deadline, interval }
     }
 
     /// Adds what was read. The deadline is set with the first records: their age by the wall clock, kept between 0 and the interval (the
@@ -49,13 +59,26 @@ impl OpenBatch {
         self.oldest_arrival = self.oldest_arrival.min(taken.oldest_arrival);
     }
 
-    /// Bytes until it is full.
+    /// Bytes until it is full, by what is read or by what is written of it, whichever is more.
     pub(super) fn room(&self) -> u64 {
-        self.stream.destination.s3().buffering.size_bytes().saturating_sub(self.bytes)
+        let bytes = self.bytes.max(self.intake.processed().bytes);
+        self.settings.s3.buffering.size_bytes().saturating_sub(bytes)
+    }
+
+    /// Bytes of records that the next read may give.
+    pub(super) fn read_bytes_max(&self) -> u64 {
+        let room = self.room().max(1);
+        let expands = self.settings.pipeline.as_ref().is_some_and(|pipeline| pipeline.expands());
+        if expands { room.min(EXPANDING_READ_BYTES_MAX) } else { room }
     }
 
     pub(super) fn view(&self) -> OpenView {
         OpenView { full: self.room() == 0, deadline: self.deadline }
+    }
+
+    /// Between its first record and its seal.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
     }
 
     pub(super) fn oldest_arrival(&self) -> Timestamp {
@@ -75,7 +98,7 @@ impl OpenBatch {
         id: BatchId,
         now: Timestamp,
     ) -> Result<Batch, NameError> {
-        let (stream, s3) = (&*self.stream, self.stream.destination.s3());
+        let (stream, s3, processed) = (&*self.stream, &*self.settings.s3, self.intake.processed());
         Ok(Batch {
             id,
             stream: stream.id,
@@ -83,11 +106,13 @@ impl OpenBatch {
             stream_version: stream.version,
             log,
             range,
+            content: self.lane.into(),
             bytes: self.bytes,
+            processed_bytes: processed.bytes + processed.failed_bytes,
             oldest_arrival: self.oldest_arrival,
             bucket: s3.bucket.clone(),
             key: object_key::object(s3, &stream.name, stream.version, self.oldest_arrival, id)?,
-            copy_target: stream.destination.copy_target(),
+            copy_target: stream.destination.copy_target().filter(|_| self.lane == Lane::Delivery),
             state: BatchState::Sealed,
             sealed_at: now,
             updated_at: now,
@@ -95,12 +120,13 @@ impl OpenBatch {
     }
 }
 
-/// A stream's buffering interval, within what the settings and good sense allow. One that its tags give is meant as it is.
-pub(super) fn interval(stream: &Stream, settings: &Settings) -> Duration {
+/// The buffering interval of a lane, within what the settings and good sense allow. One that the stream's tags give for its delivery is meant as
+/// it is.
+fn interval(stream: &Stream, lane: Lane, s3: &S3Settings, settings: &Settings) -> Duration {
     let capped = |interval: Duration| settings.interval_max.map_or(interval, |max| interval.min(max));
     match StreamOptions::of_checked(&stream.tags).buffering_interval {
-        Some(interval) => capped(interval),
-        None => capped(stream.destination.s3().buffering.interval()).max(INTERVAL_MIN),
+        Some(interval) if lane == Lane::Delivery => capped(interval),
+        _ => capped(s3.buffering.interval()).max(INTERVAL_MIN),
     }
 }
 
@@ -127,7 +153,7 @@ mod tests {
                 name: "s".parse().unwrap(),
                 status: StreamStatus::Active,
                 version: StreamVersion::FIRST,
-                destination: hydrant_types::Destination::S3(s3),
+                destination: hydrant_types::Destination::S3(s3.clone()),
                 created_at: Timestamp(0),
                 updated_at: None,
                 tags: tag.into_iter().collect::<Tags>(),
@@ -135,7 +161,16 @@ mod tests {
                 declared_in: None,
             };
             let interval_max = most_millis.map(Duration::from_millis);
-            super::interval(&stream, &Settings { interval_max, ..Settings::default() }).as_millis()
+            let settings = Settings { interval_max, ..Settings::default() };
+            let of = |lane| super::interval(&stream, lane, &s3, &settings).as_millis();
+            let without_tags = super::interval(
+                &Stream { tags: Tags::new(), ..stream.clone() },
+                Lane::Delivery,
+                &s3,
+                &settings,
+            );
+            assert_eq!(of(Lane::Backup), without_tags.as_millis(), "a tag is for the delivery");
+            of(Lane::Delivery)
         };
         assert_eq!(interval(60, None, None), 60_000);
         assert_eq!(interval(60, None, Some(1_000)), 1_000);

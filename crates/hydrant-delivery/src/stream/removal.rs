@@ -74,7 +74,9 @@ async fn try_remove(
     if shared.streams.by_id(stream.id).is_some_and(|stream| stream.is_discarding()) {
         discard.waiting(shared, stream).await?;
     }
-    if shared.metastore.unfinished_batches(stream.id).await? > 0 {
+    // Another lane has not sealed everything yet.
+    let in_log = shared.log.tail(stream.id).is_some_and(|tail| tail.trimmed < tail.next);
+    if in_log || shared.metastore.unfinished_batches(stream.id).await? > 0 {
         return Ok(false);
     }
     shared.metastore.remove_stream(stream.id, shared.clock.now()).await?;

@@ -1,10 +1,10 @@
-//! The task of one stream that has anything to do.
+//! The task of one lane of a stream that has anything to do.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use hydrant_log::error;
 use hydrant_types::{
-    Batch, BatchId, Compression, Position, Stream, StreamId, StreamName, StreamStatus, StreamVersion,
+    Batch, BatchId, Lane, Position, Stream, StreamId, StreamName, StreamStatus, StreamVersion,
 };
 use tokio::{
     sync::Notify,
@@ -16,14 +16,15 @@ use super::{
     Shared, Stop,
     delivery::Delivery,
     discard::Discard,
-    feed::{self, Limit, Sink, Taken},
+    feed::{self, Encoded, Intake, Limit, Sink, Taken},
     health::Health,
+    lane_settings::LaneSettings,
     open_batch::{self, OpenBatch},
     removal,
     schedule::{self, Reason, Step, View},
     unsafe_ranges::UnsafeRanges,
 };
-use crate::{backoff::Backoff, memory_budget::Charge, object_store::Body, recorder::with_causes};
+use crate::{backoff::Backoff, recorder::with_causes};
 
 /// More unread than this is worth reading at once.
 const BEHIND_BYTES: u64 = 256 * 1024;
@@ -34,7 +35,7 @@ const READ_PAUSE_MAX: Duration = Duration::from_millis(500);
 /// What an average record is taken for before any was read.
 const RECORD_BYTES_GUESS: u64 = 1024;
 
-/// Where a stream stands when its worker ends, for the next one to begin with.
+/// Where a lane stands when its worker ends, for the next one to begin with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     /// Everything before is sealed, so reading begins here.
@@ -47,11 +48,14 @@ pub(crate) struct Progress {
     pub(crate) stopped_discarding: bool,
 }
 
-/// Takes one stream's records from the log to S3 until there is nothing left to do.
+/// Takes one stream's records on one lane from the log to S3 until there is nothing left to do.
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     id: StreamId,
+    lane: Lane,
     name: StreamName,
+    /// How the lane's objects are written under the newest version of the settings.
+    newest: Option<(StreamVersion, LaneSettings)>,
     wake: Arc<Notify>,
     /// Position of the next record to be read.
     read: Position,
@@ -79,10 +83,10 @@ struct Blocked {
 }
 
 impl Worker {
-    /// A worker for a stream that stands at `progress`; `wake` tells it that there is something new.
+    /// A worker for a lane that stands at `progress`; `wake` tells it that there is something new.
     pub(crate) fn new(
         shared: Arc<Shared>,
-        id: StreamId,
+        (id, lane): (StreamId, Lane),
         name: StreamName,
         progress: Progress,
         wake: Arc<Notify>,
@@ -90,11 +94,13 @@ impl Worker {
         let mut ranges = UnsafeRanges::new(progress.sealed);
         progress.waiting.iter().for_each(|batch| ranges.add(batch.range, batch.oldest_arrival));
         Self {
-            health: Arc::new(Health::new(name.clone())),
+            health: Arc::new(Health::new(name.clone(), lane)),
             discard: Arc::default(),
             shared,
             id,
+            lane,
             name,
+            newest: None,
             wake,
             read: progress.sealed,
             open: None,
@@ -134,7 +140,7 @@ impl Worker {
         let stopped = self.stopped.is_some_and(|stop| !matches!(stop, Stop::Stopping));
         if !stopped {
             // The age of a stream that needs a person is shown until it is helped.
-            self.shared.metrics.oldest_staging(&self.name, self.ranges.oldest_arrival());
+            self.shared.metrics.oldest_staging(&self.name, self.lane, self.ranges.oldest_arrival());
         }
         Progress {
             sealed: self.ranges.sealed_to(),
@@ -164,7 +170,7 @@ impl Worker {
             Step::Seal(reason) => self.seal(reason).await?,
             Step::Wait(until) => self.wait(until).await,
             Step::Idle => {
-                if let Some(stream) = stream.filter(|_| closing) {
+                if let Some(stream) = stream.filter(|_| closing && self.lane == Lane::Delivery) {
                     removal::remove(&self.shared, &stream, &self.discard).await?;
                 }
                 return Ok(false);
@@ -177,12 +183,12 @@ impl Worker {
     fn notice_discard(&mut self) -> Option<Arc<Stream>> {
         let stream = self.shared.streams.by_id(self.id);
         if stream.as_ref().is_some_and(|stream| stream.is_discarding()) && !self.discard.is_begun() {
-            info!(stream = %self.name, "being deleted: throws away what is not delivered");
+            info!(stream = %self.name, lane = %self.lane, "being deleted: throws away what is not delivered");
             self.discard.begin();
             // Records are only counted from now on: for that they need not be readable.
             self.blocked = None;
             if let Some(open) = &mut self.open {
-                open.sink = Sink::Measure;
+                open.intake.discard();
             }
         }
         stream
@@ -212,29 +218,41 @@ impl Worker {
     async fn deliver_waiting(&mut self) -> Result<(), Stop> {
         while self.slot_free() {
             let Some(batch) = self.waiting.front() else { return Ok(()) };
-            let compression = self.compression(batch.stream_version).await?;
+            let settings = self.settings_of(batch.stream_version).await?;
             let batch = self.waiting.pop_front().expect("it was there a moment ago");
-            let delivery = self.delivery(batch, compression, None);
+            let delivery = self.delivery(batch, settings, None);
             self.deliveries.spawn(delivery.run(None));
         }
         Ok(())
     }
 
-    fn delivery(&self, batch: Batch, compression: Compression, encoded: Option<(Body, Charge)>) -> Delivery {
+    fn delivery(&self, batch: Batch, settings: LaneSettings, encoded: Option<Encoded>) -> Delivery {
         let (health, discard) = (self.health.clone(), self.discard.clone());
-        Delivery::new(self.shared.clone(), batch, compression, health, discard, encoded)
+        Delivery::new(self.shared.clone(), batch, settings, health, discard, encoded)
     }
 
-    /// How objects are encoded under a version of the settings.
-    async fn compression(&self, version: StreamVersion) -> Result<Compression, Stop> {
+    /// How records are written on this lane now.
+    fn settings(&mut self, stream: &Stream) -> Result<LaneSettings, Stop> {
+        if let Some((_, settings)) = self.newest.as_ref().filter(|(version, _)| *version == stream.version) {
+            return Ok(settings.clone());
+        }
+        let settings = LaneSettings::of(&stream.destination, self.lane).ok_or(Stop::SettingsGone)?;
+        self.newest = Some((stream.version, settings.clone()));
+        Ok(settings)
+    }
+
+    /// How records were written on this lane under a version of the settings.
+    async fn settings_of(&mut self, version: StreamVersion) -> Result<LaneSettings, Stop> {
         if let Some(stream) = self.shared.streams.by_id(self.id).filter(|stream| stream.version == version) {
-            return Ok(stream.destination.s3().compression);
+            return self.settings(&stream);
         }
         let mut backoff = Backoff::new(&self.shared.settings, &*self.shared.entropy);
         loop {
             match self.shared.metastore.destination(self.id, version).await {
-                Ok(Some(destination)) => return Ok(destination.s3().compression),
-                Ok(None) => return Err(Stop::SettingsGone),
+                Ok(destination) => {
+                    let settings = destination.and_then(|of| LaneSettings::of(&of, self.lane));
+                    return settings.ok_or(Stop::SettingsGone);
+                }
                 Err(error) => debug!(stream = %self.name, %error, "the settings could not be read"),
             }
             tokio::select! {
@@ -248,7 +266,7 @@ impl Worker {
         // Refused only when the log is ending, and so the service.
         self.shared.log.close_stream(self.id).await.map_err(|_| Stop::Stopping)?;
         self.closed = true;
-        if !self.discard.is_begun() {
+        if !self.discard.is_begun() && self.lane == Lane::Delivery {
             info!(stream = %self.name, "being deleted: takes no more records, delivers those it took");
         }
         Ok(())
@@ -257,13 +275,13 @@ impl Worker {
     async fn read(&mut self, stream: Option<Arc<Stream>>) -> Result<(), Stop> {
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => self.begin(stream.ok_or(Stop::SettingsGone)?),
+            None => self.begin(stream.ok_or(Stop::SettingsGone)?)?,
         };
         let (log, id, from) = (self.shared.log.clone(), self.id, self.read);
         let durable = log.tail(id).map_or(from, |tail| tail.next);
-        let limit = Limit::Bytes(open.room().max(1));
+        let limit = Limit::Bytes(open.read_bytes_max());
         let step = move || {
-            let taken = feed::take(&*log, id, from, limit, |records| open.sink.write(records));
+            let taken = feed::take(&*log, id, from, limit, |records| open.intake.write(records));
             (open, taken)
         };
         let (mut open, taken) = self.shared.slots.run(step).await;
@@ -284,7 +302,7 @@ impl Worker {
             info!(stream = %self.name, "the key is there: delivery of this stream goes on");
         }
         let now = self.shared.clock.monotonic();
-        let interval = open_batch::interval(&open.stream, &self.shared.settings);
+        let interval = open.interval();
         let pause = (interval / READ_PAUSE_DIVISOR).clamp(READ_PAUSE_MIN.min(interval), READ_PAUSE_MAX);
         self.next_read_at = now + pause;
         let records = taken.to.0 - from.0;
@@ -316,16 +334,17 @@ impl Worker {
 
     /// An open batch. What cannot be uploaded soon, or fills faster than one core encodes, is only measured for now: several are
     /// then encoded at a time, each when it is sealed.
-    fn begin(&self, stream: Arc<Stream>) -> OpenBatch {
-        let settings = &self.shared.settings;
-        let measure = self.filled_at_once || self.health.is_failing() || self.discard.is_begun();
-        let sink = if measure {
+    fn begin(&mut self, stream: Arc<Stream>) -> Result<OpenBatch, Stop> {
+        let lane = self.settings(&stream)?;
+        let discarding = self.discard.is_begun();
+        let sink = if self.filled_at_once || self.health.is_failing() || discarding {
             Sink::Measure
         } else {
-            let compression = stream.destination.s3().compression;
-            Sink::open(&self.shared.encoders, compression, open_batch::gzip_level(&stream, settings))
+            let level = open_batch::gzip_level(&stream, &self.shared.settings);
+            Sink::open(&self.shared.encoders, lane.s3.compression, level)
         };
-        OpenBatch::new(stream, self.read, sink, settings)
+        let intake = Intake::new(sink, lane.pipeline.clone().filter(|_| !discarding));
+        Ok(OpenBatch::new(stream, self.lane, lane, self.read, intake, &self.shared.settings))
     }
 
     async fn seal(&mut self, reason: Reason) -> Result<(), Stop> {
@@ -334,12 +353,10 @@ impl Worker {
         let shared = self.shared.clone();
         let id = BatchId(shared.entropy.uuid());
         let batch = open.sealed(range, shared.log.log_id(), id, shared.clock.now())?;
-        let compression = open.stream.destination.s3().compression;
         self.filled_at_once = reason == Reason::Size && self.view(false).behind;
-        let encoded = match open.sink {
-            Sink::Encode(encoder, charge) => {
-                Some(shared.slots.run(move || feed::finish(encoder, charge)).await)
-            }
+        let OpenBatch { settings, intake, .. } = open;
+        let encoded = match intake.sink {
+            Sink::Encode(..) => shared.slots.run(move || intake.finish()).await,
             Sink::Measure => None,
         };
         // The order in which batches are put in the queue is the order in which they are committed.
@@ -349,7 +366,7 @@ impl Worker {
         };
         self.ranges.add(range, batch.oldest_arrival);
         shared.metrics.sealed(reason.name());
-        let delivery = self.delivery(batch, compression, encoded);
+        let delivery = self.delivery(batch, settings, encoded);
         self.deliveries.spawn(delivery.run(Some(receipt)));
         Ok(())
     }
@@ -390,12 +407,12 @@ impl Worker {
     }
 
     fn trim(&self) {
-        self.shared.log.trim(self.id, self.ranges.safe_to());
+        self.shared.trims.safe(self.id, self.lane, self.ranges.safe_to());
     }
 
     fn stop(&mut self, stop: Stop) {
         if !matches!(stop, Stop::Stopping) {
-            error!(stream = %self.name, error = %with_causes(&stop),
+            error!(stream = %self.name, lane = %self.lane, error = %with_causes(&stop),
                 "delivery of this stream stopped; others go on, and its records stay in the log");
             if self.stopped.is_none() {
                 self.shared.metrics.stream_stopped();
@@ -408,6 +425,6 @@ impl Worker {
     fn show_oldest(&self) {
         let open = self.open.as_ref().map(OpenBatch::oldest_arrival);
         let oldest = [self.ranges.oldest_arrival(), open].into_iter().flatten().min();
-        self.shared.metrics.oldest_staging(&self.name, oldest);
+        self.shared.metrics.oldest_staging(&self.name, self.lane, oldest);
     }
 }

@@ -7,10 +7,16 @@ use std::{
 };
 
 use hydrant_testkit::SeededEntropy;
-use hydrant_types::{BatchState, Compression, Destination, LoadState, Stream, StreamName};
+use hydrant_types::{
+    Batch, BatchState, Compression, Content, Destination, LoadState, S3Settings, Stream, StreamName,
+};
 use tokio::runtime::Runtime;
 
-use super::world::{BUCKET, Node, World, records, s3, table_key, to_redshift, to_s3};
+use super::{
+    backups::backup,
+    processing::processing,
+    world::{BUCKET, Node, World, records, s3, table_key, to_redshift, to_s3},
+};
 
 /// Lives of the service, each ended by a crash.
 const LIVES: usize = 7;
@@ -47,6 +53,15 @@ async fn create_streams(node: &Node) -> Vec<Stream> {
     vec![
         node.create("zipped", to_s3("zipped/")).await,
         node.create("plain", Destination::S3(s3("plain/", Compression::Uncompressed))).await,
+        node.create(
+            "processed",
+            Destination::S3(S3Settings {
+                processing: processing(&[("AppendDelimiterToRecord", &[("Delimiter", "|")])]),
+                backup: backup("processed/"),
+                ..s3("processed/", Compression::Gzip)
+            }),
+        )
+        .await,
         // Two streams into one table; failures of the second are given up at once.
         node.create("patient", to_redshift("patient/", "events", 3600)).await,
         node.create("impatient", to_redshift("impatient/", "events", 0)).await,
@@ -100,6 +115,33 @@ fn every_acknowledged_record_is_delivered_exactly_once_whatever_fails_and_whenev
     crash(runtime, node);
 }
 
+/// What the records were before each got a delimiter of one byte, where the stream has that.
+fn without_delimiters(content: Vec<u8>, stream: &Stream) -> Vec<u8> {
+    if stream.destination.s3().processing.enabled {
+        content.into_iter().filter(|byte| *byte != b'|').collect()
+    } else {
+        content
+    }
+}
+
+fn check_backup(world: &World, stream: &Stream, backups: &[Batch], expected: &BTreeSet<Vec<u8>>) {
+    let mut next = 0;
+    let mut arrived = Vec::new();
+    for batch in backups {
+        assert_eq!((batch.content, batch.range.from.0), (Content::Backup, next), "{}", stream.name);
+        next = batch.range.to.0;
+        assert_eq!(batch.state.name(), "delivered");
+        let content =
+            world.objects.content("backup", batch.key.as_str()).expect("every batch has its object");
+        arrived.extend(content.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec));
+    }
+    if stream.destination.s3().backup.is_some() {
+        assert_eq!(arrived.len(), expected.len(), "{}: each once", stream.name);
+        assert_eq!(&arrived.into_iter().collect::<BTreeSet<_>>(), expected, "{}: all of them", stream.name);
+        assert_eq!(world.objects.keys("backup").len(), backups.len(), "no object without a batch");
+    }
+}
+
 async fn check(world: &World, node: &Node, streams: &[Stream], acknowledged: &Acknowledged) {
     let mut rows: BTreeMap<Vec<u8>, usize> = BTreeMap::new();
     for row in world.warehouse.rows(&table_key("events")) {
@@ -108,7 +150,10 @@ async fn check(world: &World, node: &Node, streams: &[Stream], acknowledged: &Ac
     assert_eq!(world.warehouse.running_max(), 1, "one COPY at a time");
     for stream in streams {
         let expected = acknowledged.0.get(&stream.name).cloned().unwrap_or_default();
-        let batches = node.batches(stream).await;
+        let (batches, backups) =
+            node.batches(stream).await.into_iter().partition(|batch| batch.content == Content::Delivery);
+        let (batches, backups): (Vec<_>, Vec<_>) = (batches, backups);
+        check_backup(world, stream, &backups, &expected);
         let mut next = 0;
         let (mut arrived, mut parked) = (Vec::new(), 0);
         for batch in &batches {
@@ -116,6 +161,8 @@ async fn check(world: &World, node: &Node, streams: &[Stream], acknowledged: &Ac
             next = batch.range.to.0;
             let content =
                 world.objects.content(BUCKET, batch.key.as_str()).expect("every batch has its object");
+            assert_eq!(content.len() as u64, batch.processed_bytes);
+            let content = without_delimiters(content, stream);
             assert_eq!(content.len() as u64, batch.bytes);
             let lines: Vec<Vec<u8>> = content.split_inclusive(|b| *b == b'\n').map(<[u8]>::to_vec).collect();
             assert_eq!(lines.len() as u64, batch.range.records());

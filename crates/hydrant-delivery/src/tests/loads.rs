@@ -245,6 +245,8 @@ async fn a_manifest_holds_a_bounded_number_of_objects() {
                 stream_version: stream.version,
                 log,
                 range: PositionRange::new(Position(n), Position(n + 1)).unwrap(),
+                content: hydrant_types::Content::Delivery,
+                processed_bytes: 10,
                 bytes: 10,
                 oldest_arrival: now,
                 bucket: BUCKET.parse().unwrap(),
@@ -264,7 +266,7 @@ async fn a_manifest_holds_a_bounded_number_of_objects() {
             let body = Body::new(format!("{n}\n").into_bytes().into(), Compression::Uncompressed);
             let object = StoredObject { etag: "e".to_owned(), bytes: body.bytes.len() as u64 };
             world.objects.store(BUCKET, batch.key.as_str(), body);
-            Uploaded { id: batch.id, object, delivered: false }
+            Uploaded { id: batch.id, object: Some(object), delivered: false, failed: Vec::new() }
         })
         .collect();
     node.metastore.mark_uploaded(&lease, &uploaded, now).await.unwrap();

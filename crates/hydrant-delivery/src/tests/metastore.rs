@@ -8,7 +8,7 @@ use hydrant_metastore::{
     Subject, Uploaded, Waiting,
 };
 use hydrant_types::{
-    Batch, BatchId, BucketName, CopyTarget, Destination, Load, LoadId, LoadState, LogId, MetastoreId,
+    Batch, BatchId, BucketName, CopyTarget, Destination, Lane, Load, LoadId, LoadState, LogId, MetastoreId,
     ObjectKey, Position, Stream, StreamEncryption, StreamId, StreamName, StreamVersion, Tags, Timestamp,
 };
 use parking_lot::Mutex;
@@ -120,7 +120,7 @@ delegated! {
     fn logs() -> Vec<RegisteredLog>;
     fn retire_log(log: LogId, now: Timestamp) -> ();
     fn sealed_to(log: LogId) -> Vec<SealedTo>;
-    fn set_sealed_to(log: LogId, positions: &[(StreamId, Position)]) -> ();
+    fn set_sealed_to(log: LogId, positions: &[(StreamId, Lane, Position)]) -> ();
     fn acquire_lease(resource: &str, owner: &str, ttl: Duration) -> Option<Lease>;
     fn renew_lease(lease: &Lease, ttl: Duration) -> ();
     fn release_lease(lease: &Lease) -> ();
@@ -128,7 +128,7 @@ delegated! {
     fn mark_uploaded(log_lease: &Lease, uploaded: &[Uploaded], now: Timestamp) -> ();
     fn discard_batches(log_lease: &Lease, batches: &[BatchId], now: Timestamp) -> ();
     fn sealed_batches(log: LogId) -> Vec<Batch>;
-    fn batch_at(log: LogId, stream: StreamId, position: Position) -> Option<Batch>;
+    fn batches_at(log: LogId, stream: StreamId, position: Position) -> Vec<Batch>;
     fn batch(id: BatchId) -> Option<Batch>;
     fn batches(filter: &Filter) -> Vec<Batch>;
     fn unfinished_batches(stream: StreamId) -> u64;

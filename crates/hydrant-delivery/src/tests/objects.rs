@@ -82,6 +82,12 @@ impl Objects {
         })
     }
 
+    /// The keys of everything in a bucket.
+    pub(crate) fn keys(&self, bucket: &str) -> Vec<String> {
+        let state = self.state.lock();
+        state.objects.keys().filter(|(of, _)| of == bucket).map(|(_, key)| key.clone()).collect()
+    }
+
     /// Keys and content of the objects whose key begins with `prefix` and a year: without manifests.
     pub(crate) fn records_under(&self, bucket: &str, prefix: &str) -> Vec<(String, Vec<u8>)> {
         let keys: Vec<String> = {

@@ -211,7 +211,7 @@ impl Node {
     pub(crate) async fn batches(&self, stream: &Stream) -> Vec<Batch> {
         let filter = Filter { stream: Some(stream.name.clone()), state: None, limit: 10_000 };
         let mut batches = self.metastore.batches(&filter).await.unwrap();
-        batches.sort_by_key(|batch| (batch.log, batch.range.from));
+        batches.sort_by_key(|batch| (batch.content.name() != "delivery", batch.log, batch.range.from));
         batches
     }
 
