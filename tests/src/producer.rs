@@ -9,6 +9,7 @@ use aws_sdk_firehose::{
     types::{
         BufferingHints, CompressionFormat, CopyCommand, ExtendedS3DestinationConfiguration, Record,
         RedshiftDestinationConfiguration, RedshiftRetryOptions, S3DestinationConfiguration,
+        builders::ExtendedS3DestinationConfigurationBuilder,
     },
 };
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
@@ -96,14 +97,24 @@ impl Producer {
 
     /// The same in another bucket.
     pub async fn create_s3_stream_in(&self, name: &str, bucket: &str) {
-        let destination = ExtendedS3DestinationConfiguration::builder()
+        self.create_s3_stream_with(name, |config| config.bucket_arn(format!("arn:aws:s3:::{bucket}"))).await;
+    }
+
+    /// The same with what `change` makes of its configuration.
+    pub async fn create_s3_stream_with(
+        &self,
+        name: &str,
+        change: impl FnOnce(
+            ExtendedS3DestinationConfigurationBuilder,
+        ) -> ExtendedS3DestinationConfigurationBuilder,
+    ) {
+        let config = ExtendedS3DestinationConfiguration::builder()
             .role_arn(ROLE)
-            .bucket_arn(format!("arn:aws:s3:::{bucket}"))
+            .bucket_arn(format!("arn:aws:s3:::{BUCKET}"))
             .prefix(format!("{name}/"))
             .compression_format(CompressionFormat::Gzip)
-            .buffering_hints(BufferingHints::builder().size_in_mbs(1).interval_in_seconds(60).build())
-            .build()
-            .expect("all required members are given");
+            .buffering_hints(BufferingHints::builder().size_in_mbs(1).interval_in_seconds(60).build());
+        let destination = change(config).build().expect("all required members are given");
         self.client
             .create_delivery_stream()
             .delivery_stream_name(name)
@@ -165,6 +176,20 @@ impl Producer {
             );
         }
         ids
+    }
+
+    /// Puts records as they are, in one call.
+    ///
+    /// # Panics
+    /// When one is not acknowledged.
+    pub async fn put_records(&self, stream: &str, records: &[Vec<u8>]) {
+        let records = records
+            .iter()
+            .map(|record| Record::builder().data(Blob::new(record.clone())).build().expect("data is given"))
+            .collect();
+        let call = self.client.put_record_batch().delivery_stream_name(stream).set_records(Some(records));
+        let answer = call.send().await.expect("the records are acknowledged");
+        assert_eq!(answer.failed_put_count(), 0);
     }
 
     /// Puts one call of `numbers`; whether it was acknowledged.
