@@ -19,7 +19,7 @@ impl<'a> Listing<'a> {
     pub(crate) fn of_batches(filter: &'a Filter) -> Self {
         match (filter.stream.as_ref(), filter.state.as_deref()) {
             (Some(stream), state) => Self::OfStream { stream: stream.as_str(), state },
-            (None, Some(state)) if !matches!(state, "delivered" | "loaded" | "discarded") => {
+            (None, Some(state)) if !matches!(state, "delivered" | "loaded" | "empty" | "discarded") => {
                 Self::Open { state }
             }
             (None, state) => Self::OfAll { state },

@@ -4,8 +4,8 @@
 use std::fmt::Display;
 
 use hydrant_types::{
-    Batch, BatchId, BatchState, CopyTarget, Load, LoadId, LoadState, LogId, Position, PositionRange,
-    StatementId, StoredObject, StreamId, StreamVersion, Timestamp,
+    Batch, BatchId, BatchState, Content, CopyTarget, ErrorOutputType, Lane, Load, LoadId, LoadState, LogId,
+    Position, PositionRange, StatementId, StoredObject, StreamId, StreamVersion, Timestamp,
 };
 use sqlx::types::Json;
 
@@ -13,6 +13,7 @@ use crate::{
     Attempt, Error, RegisteredLog, SealedTo, Subject, Waiting,
     column::{Id, Moment, number},
     error::Result,
+    sealing::LogLane,
 };
 
 mod stream;
@@ -23,12 +24,20 @@ pub(crate) use stream::{ChangedStreamRow, StandingRow, StreamRow, read_changes, 
 /// result of a statement that an older node has prepared.
 macro_rules! batch_columns {
     () => {
-        "b.id, b.stream, b.stream_id, b.stream_version, b.log, b.position_from, b.position_to, b.bytes, \
-         b.oldest_arrival, b.bucket, b.object_key, b.copy_target, b.state, b.etag, b.object_bytes, b.load_id, \
+        "b.id, b.stream, b.stream_id, b.stream_version, b.log, b.position_from, b.position_to, b.content, \
+         b.failed_records, b.bytes, b.processed_bytes, b.oldest_arrival, b.bucket, b.object_key, b.copy_target, b.state, b.etag, b.object_bytes, b.load_id, \
          b.reason, b.sealed_at, b.updated_at"
     };
 }
 pub(crate) use batch_columns;
+
+/// The states of batches in which nothing is left to do, as the conditions of the table's partial indexes have them.
+macro_rules! done_states {
+    () => {
+        "('delivered', 'loaded', 'empty', 'discarded')"
+    };
+}
+pub(crate) use done_states;
 
 /// The columns of a [`LoadRow`].
 macro_rules! load_columns {
@@ -66,7 +75,10 @@ pub(crate) struct BatchRow {
     log: Id,
     position_from: i64,
     position_to: i64,
+    content: String,
+    failed_records: Option<i64>,
     bytes: i64,
+    processed_bytes: i64,
     oldest_arrival: Moment,
     bucket: String,
     object_key: String,
@@ -91,9 +103,11 @@ impl BatchRow {
             (Some(etag), Some(bytes)) => Some(StoredObject { etag, bytes: table.unsigned(bytes)? }),
             _ => None,
         };
+        let content = read_content(&self.content, self.failed_records)?;
         let load = self.load_id.map(|id| LoadId(id.0));
         let state = match (self.state.as_str(), object, load, self.reason) {
             ("sealed", None, None, None) => BatchState::Sealed,
+            ("empty", None, None, None) => BatchState::Empty,
             ("lost", None, None, None) => BatchState::Lost,
             ("discarded", object, None, None) => BatchState::Discarded { object },
             ("uploaded", Some(object), None, None) => BatchState::Uploaded { object },
@@ -114,7 +128,9 @@ impl BatchRow {
             stream_version: table.version(self.stream_version)?,
             log: LogId(self.log.0),
             range: range.ok_or_else(|| table.unreadable("an empty range"))?,
+            content,
             bytes: table.unsigned(self.bytes)?,
+            processed_bytes: table.unsigned(self.processed_bytes)?,
             oldest_arrival: self.oldest_arrival.0,
             bucket: table.parsed(self.bucket)?,
             key: table.parsed(self.object_key)?,
@@ -124,6 +140,23 @@ impl BatchRow {
             updated_at: self.updated_at.0,
         })
     }
+}
+
+fn read_content(name: &str, failed_records: Option<i64>) -> Result<Content> {
+    let table = Table("batches");
+    let lane = known_lane(name).map(Content::from);
+    let error = ErrorOutputType::ALL.into_iter().find(|error| error.as_str() == name);
+    match (lane, error, failed_records) {
+        (Some(content), None, None) => Ok(content),
+        (None, Some(error), Some(records)) => {
+            Ok(Content::Failed { error, records: table.unsigned(records)? })
+        }
+        _ => Err(table.unreadable(format!("content {name} with failed records {failed_records:?}"))),
+    }
+}
+
+fn known_lane(name: &str) -> Option<Lane> {
+    Lane::ALL.into_iter().find(|lane| lane.name() == name)
 }
 
 #[derive(sqlx::FromRow)]
@@ -265,6 +298,7 @@ impl LogRow {
 #[derive(sqlx::FromRow)]
 pub(crate) struct SealedToRow {
     stream_id: i64,
+    lane: String,
     sealed_to: i64,
     /// Where the first batch begins that is sealed and not uploaded.
     unsent_from: Option<i64>,
@@ -275,6 +309,7 @@ impl SealedToRow {
         let table = Table("log_positions");
         Ok(SealedTo {
             stream: StreamId(table.unsigned(self.stream_id)?),
+            lane: table.lane(&self.lane)?,
             sealed: Position(table.unsigned(self.sealed_to)?),
             uploaded: Position(table.unsigned(self.unsent_from.unwrap_or(self.sealed_to))?),
         })
@@ -286,13 +321,14 @@ impl SealedToRow {
 pub(crate) struct PositionRow {
     log: Id,
     stream_id: i64,
+    lane: String,
     sealed_to: i64,
 }
 
 impl PositionRow {
-    pub(crate) fn read(self) -> Result<((LogId, StreamId), Position)> {
+    pub(crate) fn read(self) -> Result<(LogLane, Position)> {
         let table = Table("log_positions");
-        let lane = (LogId(self.log.0), StreamId(table.unsigned(self.stream_id)?));
+        let lane = (LogId(self.log.0), StreamId(table.unsigned(self.stream_id)?), table.lane(&self.lane)?);
         Ok((lane, Position(table.unsigned(self.sealed_to)?)))
     }
 }
@@ -448,6 +484,10 @@ impl Table {
 
     fn unsigned(self, number: i64) -> Result<u64> {
         u64::try_from(number).map_err(|_| self.unreadable(format!("{number} is negative")))
+    }
+
+    fn lane(self, name: &str) -> Result<Lane> {
+        known_lane(name).ok_or_else(|| self.unreadable(format!("lane {name}")))
     }
 
     fn version(self, number: i64) -> Result<StreamVersion> {

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use hydrant_types::{Batch, BatchId, BatchState, LogId, Position, PositionRange, StreamId};
+use hydrant_types::{Batch, BatchId, BatchState, Lane, LogId, Position, PositionRange, StreamId};
 
 use crate::{Error, error::Result};
 
-/// The positions of one stream in one log.
-pub(crate) type Lane = (LogId, StreamId);
+/// The positions of one lane of one stream in one log.
+pub(crate) type LogLane = (LogId, StreamId, Lane);
 
 /// A batch that was there before the call.
 #[derive(sqlx::FromRow)]
@@ -18,6 +18,7 @@ pub(crate) struct Known {
     stream_id: i64,
     position_from: i64,
     position_to: i64,
+    content: String,
 }
 
 impl Known {
@@ -27,6 +28,7 @@ impl Known {
             && self.stream_id == number(batch.stream.0)
             && self.position_from == number(batch.range.from.0)
             && self.position_to == number(batch.range.to.0)
+            && self.content == batch.content.name()
     }
 }
 
@@ -36,24 +38,29 @@ pub(crate) struct Sealing<'a> {
     /// The batches that are not there yet, by lane and range.
     pub(crate) new: Vec<&'a Batch>,
     /// Where each lane that grows is sealed to afterwards.
-    pub(crate) sealed_to: BTreeMap<Lane, Position>,
+    pub(crate) sealed_to: BTreeMap<LogLane, Position>,
+}
+
+/// The lane of a batch. Error output has none, and is never sealed: the table refuses it.
+fn lane(batch: &Batch) -> Option<LogLane> {
+    Some((batch.log, batch.stream, batch.content.lane()?))
 }
 
 /// The lanes of some batches, each once.
-pub(crate) fn lanes(batches: &[Batch]) -> Vec<Lane> {
-    let mut lanes: Vec<Lane> = batches.iter().map(|batch| (batch.log, batch.stream)).collect();
+pub(crate) fn lanes(batches: &[Batch]) -> Vec<LogLane> {
+    let mut lanes: Vec<LogLane> = batches.iter().filter_map(lane).collect();
     lanes.sort_unstable();
     lanes.dedup();
     lanes
 }
 
 /// The logs of some lanes, each once.
-pub(crate) fn logs(lanes: &[Lane]) -> impl Iterator<Item = LogId> {
-    let logs: BTreeSet<LogId> = lanes.iter().map(|(log, _)| *log).collect();
+pub(crate) fn logs(lanes: &[LogLane]) -> impl Iterator<Item = LogId> {
+    let logs: BTreeSet<LogId> = lanes.iter().map(|(log, ..)| *log).collect();
     logs.into_iter()
 }
 
-/// Batches that are known with the same range are a repetition and left out; the others must begin where their lane ends.
+/// Batches that are known with the same range and content are a repetition and left out; the others must begin where their lane ends.
 /// A lane that is not in `sealed_to` may begin anywhere: the records before are in a metastore that was wiped.
 ///
 /// # Errors
@@ -61,7 +68,7 @@ pub(crate) fn logs(lanes: &[Lane]) -> impl Iterator<Item = LogId> {
 pub(crate) fn plan<'a>(
     batches: &'a [Batch],
     known: &[Known],
-    sealed_to: &HashMap<Lane, Position>,
+    sealed_to: &HashMap<LogLane, Position>,
 ) -> Result<Sealing<'a>> {
     debug_assert!(batches.iter().all(|b| b.state == BatchState::Sealed), "only sealed batches are inserted");
     let known: HashMap<BatchId, &Known> = known.iter().map(|row| (BatchId(row.id.0), row)).collect();
@@ -73,9 +80,9 @@ pub(crate) fn plan<'a>(
             Some(_) => return Err(other_range(batch.id)),
         }
     }
-    sealing.new.sort_by_key(|batch| (batch.log, batch.stream, batch.range.from));
+    sealing.new.sort_by_key(|batch| (lane(batch), batch.range.from));
     for batch in &sealing.new {
-        let lane = (batch.log, batch.stream);
+        let Some(lane) = lane(batch) else { continue };
         let end = sealing.sealed_to.get(&lane).or_else(|| sealed_to.get(&lane)).copied();
         check_adjacent(batch, end)?;
         sealing.sealed_to.insert(lane, batch.range.to);

@@ -288,7 +288,7 @@ pub trait Metastore: Send + Sync + 'static {
     /// lease's log. A batch that is discarded already is fine. Fails with [`Error::BatchMoved`](crate::Error::BatchMoved) and changes nothing
     /// where one is in another state. What is discarded stays so: nothing that was in a load, or is, can be.
     async fn discard_batches(&self, log_lease: &Lease, batches: &[BatchId], now: Timestamp) -> Result<()>;
-    /// The batches of a log that are `sealed`, by stream and range: what a start goes on with.
+    /// The batches of a log that are `sealed`, by stream, lane (the delivery first) and range: what a start goes on with.
     async fn sealed_batches(&self, log: LogId) -> Result<Vec<Batch>>;
     /// The batches that hold a record: of the delivery, of the backup, and error output beside the first, in this order. (Whether the record is
     /// among those that failed, only the objects say.)

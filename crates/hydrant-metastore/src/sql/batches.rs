@@ -1,6 +1,8 @@
 //! Batches, until they are in a load.
 
-use hydrant_types::{Batch, BatchId, CopyTarget, LogId, Position, StreamId, Timestamp};
+use hydrant_types::{
+    Batch, BatchId, CopyTarget, ErrorOutputType, Lane, LogId, Position, StreamId, Timestamp,
+};
 use sqlx::{QueryBuilder, types::Json};
 
 use super::{
@@ -10,13 +12,13 @@ use super::{
     record_logs::{check_in_use, read_positions, write_positions},
 };
 use crate::{
-    Filter, Lease, Uploaded, Waiting,
+    FailedObject, Filter, Lease, Uploaded, Waiting,
     column::{Id, number},
     discarding,
     error::Result,
     failure::undone,
     listing::{self, Listing},
-    row::{self, BatchRow, WaitingRow, batch_columns, moment, read_all, version_number},
+    row::{self, BatchRow, WaitingRow, batch_columns, done_states, moment, read_all, version_number},
     sealing,
     sql::ROWS_MAX,
     uploading,
@@ -37,7 +39,7 @@ async fn known(call: &mut Call, batches: &[Batch]) -> Result<Vec<sealing::Known>
     let mut known = Vec::new();
     for batches in batches.chunks(ROWS_MAX) {
         let mut query = QueryBuilder::<Database>::new(
-            "select id, log, stream_id, position_from, position_to from batches where id in ",
+            "select id, log, stream_id, position_from, position_to, content from batches where id in ",
         );
         query.push_tuples(batches, |mut row, batch| {
             row.push_bind(Id(batch.id.0));
@@ -56,8 +58,8 @@ async fn known(call: &mut Call, batches: &[Batch]) -> Result<Vec<sealing::Known>
 async fn insert(call: &mut Call, batches: &[&Batch]) -> Result<()> {
     for batches in batches.chunks(ROWS_MAX) {
         let mut query = QueryBuilder::<Database>::new(
-            "insert into batches (id, stream, stream_id, stream_version, log, position_from, position_to, bytes, \
-             oldest_arrival, bucket, object_key, table_key, copy_target, state, sealed_at, updated_at) ",
+            "insert into batches (id, stream, stream_id, stream_version, log, position_from, position_to, content, bytes, \
+             processed_bytes, oldest_arrival, bucket, object_key, table_key, copy_target, state, sealed_at, updated_at) ",
         );
         query.push_values(batches, |mut row, batch| {
             row.push_bind(Id(batch.id.0))
@@ -67,7 +69,9 @@ async fn insert(call: &mut Call, batches: &[&Batch]) -> Result<()> {
                 .push_bind(Id(batch.log.0))
                 .push_bind(number(batch.range.from.0))
                 .push_bind(number(batch.range.to.0))
+                .push_bind(batch.content.name())
                 .push_bind(number(batch.bytes))
+                .push_bind(number(batch.processed_bytes))
                 .push_bind(moment(batch.oldest_arrival))
                 .push_bind(batch.bucket.as_str())
                 .push_bind(batch.key.as_str())
@@ -91,19 +95,54 @@ pub(super) async fn mark_uploaded(
     leases::check(call, log_lease).await?;
     let ids: Vec<BatchId> = uploaded.iter().map(|upload| upload.id).collect();
     let standings = standings(call, &ids).await?;
-    for pending in uploading::pending(uploaded, &standings)?.chunks(ROWS_MAX) {
+    let pending = uploading::pending(uploaded, &standings)?;
+    move_uploaded(call, &pending, now).await?;
+    insert_failed(call, &uploading::failed(&pending), now).await
+}
+
+async fn move_uploaded(call: &mut Call, pending: &[&Uploaded], now: Timestamp) -> Result<()> {
+    for pending in pending.chunks(ROWS_MAX) {
         let mut query =
             QueryBuilder::<Database>::new("with uploaded (id, state, etag, object_bytes, moved_at) as (");
         query.push_values(pending, |mut row, upload| {
             row.push_bind(Id(upload.id.0))
                 .push_bind(uploading::state_after(upload))
-                .push_bind(upload.object.etag.as_str())
-                .push_bind(number(upload.object.bytes))
+                .push_bind(upload.object.as_ref().map(|object| object.etag.as_str()))
+                .push_bind(upload.object.as_ref().map(|object| number(object.bytes)))
                 .push_bind(moment(now));
         });
         query.push(
             ") update batches set state = uploaded.state, etag = uploaded.etag, object_bytes = uploaded.object_bytes, \
              updated_at = uploaded.moved_at from uploaded where batches.id = uploaded.id",
+        );
+        query.build().persistent(false).execute(&mut **call).await.map_err(undone(call.step))?;
+    }
+    Ok(())
+}
+
+/// Inserts the rows of error output, each with what it has of the batch that it is beside.
+async fn insert_failed(call: &mut Call, failed: &[(BatchId, &FailedObject)], now: Timestamp) -> Result<()> {
+    for failed in failed.chunks(ROWS_MAX) {
+        let mut query = QueryBuilder::<Database>::new(
+            "with failed (id, beside, content, records, bytes, object_key, etag, object_bytes, delivered_at) as (",
+        );
+        query.push_values(failed, |mut row, (beside, failed)| {
+            row.push_bind(Id(failed.id.0))
+                .push_bind(Id(beside.0))
+                .push_bind(failed.error.as_str())
+                .push_bind(number(failed.records))
+                .push_bind(number(failed.bytes))
+                .push_bind(failed.key.as_str())
+                .push_bind(failed.object.etag.as_str())
+                .push_bind(number(failed.object.bytes))
+                .push_bind(moment(now));
+        });
+        query.push(
+            ") insert into batches (id, stream, stream_id, stream_version, log, position_from, position_to, content, failed_records, \
+             bytes, processed_bytes, oldest_arrival, bucket, object_key, state, etag, object_bytes, sealed_at, updated_at) \
+             select f.id, b.stream, b.stream_id, b.stream_version, b.log, b.position_from, b.position_to, f.content, f.records, \
+             f.bytes, f.bytes, b.oldest_arrival, b.bucket, f.object_key, 'delivered', f.etag, f.object_bytes, b.sealed_at, \
+             f.delivered_at from failed f join batches b on b.id = f.beside",
         );
         query.build().persistent(false).execute(&mut **call).await.map_err(undone(call.step))?;
     }
@@ -155,7 +194,7 @@ pub(super) async fn sealed(call: &mut Call, log: LogId) -> Result<Vec<Batch>> {
     let rows: Vec<BatchRow> = sqlx::query_as(concat!(
         "select ",
         batch_columns!(),
-        " from batches b where b.log = $1 and b.state = 'sealed' order by b.stream_id, b.position_from"
+        " from batches b where b.log = $1 and b.state = 'sealed' order by b.stream_id, b.content desc, b.position_from"
     ))
     .bind(Id(log.0))
     .fetch_all(&mut **call)
@@ -169,15 +208,33 @@ pub(super) async fn at(
     log: LogId,
     stream: StreamId,
     position: Position,
+) -> Result<Vec<Batch>> {
+    let contents =
+        Lane::ALL.map(Lane::name).into_iter().chain(ErrorOutputType::ALL.map(ErrorOutputType::as_str));
+    let mut batches = Vec::new();
+    for content in contents {
+        batches.extend(of_content_at(call, log, stream, content, position).await?);
+    }
+    Ok(batches)
+}
+
+/// Ranges of one content do not overlap, so only the last that begins there or before can hold the record.
+async fn of_content_at(
+    call: &mut Call,
+    log: LogId,
+    stream: StreamId,
+    content: &'static str,
+    position: Position,
 ) -> Result<Option<Batch>> {
     let row: Option<BatchRow> = sqlx::query_as(concat!(
         "select ",
         batch_columns!(),
-        " from batches b where b.log = $1 and b.stream_id = $2 and b.position_from <= $3 \
+        " from batches b where b.log = $1 and b.stream_id = $2 and b.content = $3 and b.position_from <= $4 \
          order by b.position_from desc limit 1"
     ))
     .bind(Id(log.0))
     .bind(number(stream.0))
+    .bind(content)
     .bind(number(position.0))
     .fetch_optional(&mut **call)
     .await
@@ -208,7 +265,9 @@ pub(super) async fn list(call: &mut Call, filter: &Filter) -> Result<Vec<Batch>>
         Listing::Open { state } => sqlx::query_as(concat!(
             "select ",
             batch_columns!(),
-            " from batches b where b.state not in ('delivered', 'loaded', 'discarded') and b.state = $1 \
+            " from batches b where b.state not in ",
+            done_states!(),
+            " and b.state = $1 \
              and cast($2 as text) is null order by b.sealed_at desc, b.id limit $3"
         ))
         .bind(Some(state))
@@ -228,10 +287,11 @@ pub(super) async fn list(call: &mut Call, filter: &Filter) -> Result<Vec<Batch>>
 }
 
 pub(super) async fn unfinished(call: &mut Call, stream: StreamId) -> Result<u64> {
-    let count: i64 = sqlx::query_scalar(
-        "select count(*) from batches where state not in ('delivered', 'loaded', 'discarded') \
-         and state in ('sealed', 'uploaded', 'in_load') and stream_id = $1",
-    )
+    let count: i64 = sqlx::query_scalar(concat!(
+        "select count(*) from batches where state not in ",
+        done_states!(),
+        " and state in ('sealed', 'uploaded', 'in_load') and stream_id = $1"
+    ))
     .bind(number(stream.0))
     .fetch_one(&mut **call)
     .await
@@ -240,11 +300,12 @@ pub(super) async fn unfinished(call: &mut Call, stream: StreamId) -> Result<u64>
 }
 
 pub(super) async fn waiting(call: &mut Call) -> Result<Vec<Waiting>> {
-    let rows: Vec<WaitingRow> = sqlx::query_as(
+    let rows: Vec<WaitingRow> = sqlx::query_as(concat!(
         "select stream_id, copy_target, count(*) as batches, min(oldest_arrival) as oldest_arrival from batches \
-         where state not in ('delivered', 'loaded', 'discarded') and state = 'uploaded' \
-         group by stream_id, copy_target order by 4, 1, min(sealed_at)",
-    )
+         where state not in ",
+        done_states!(),
+        " and state = 'uploaded' group by stream_id, copy_target order by 4, 1, min(sealed_at)"
+    ))
     .fetch_all(&mut **call)
     .await
     .map_err(undone(call.step))?;
@@ -264,7 +325,9 @@ pub(super) async fn waiting_of(
     let mut query = QueryBuilder::<Database>::new(concat!(
         "select ",
         batch_columns!(),
-        " from batches b where b.state not in ('delivered', 'loaded', 'discarded') and b.state = 'uploaded' and b.stream_id = "
+        " from batches b where b.state not in ",
+        done_states!(),
+        " and b.state = 'uploaded' and b.stream_id = "
     ));
     query.push_bind(number(stream.0)).push(" and cast(b.copy_target as text) in ");
     query.push_tuples(spellings, |mut row, spelling| {
@@ -279,10 +342,11 @@ pub(super) async fn waiting_of(
 /// The ways in which a target is written in the stream's waiting batches: an older version of this program may have left a member out
 /// that has its default here, and those batches wait for the same load.
 async fn spellings(call: &mut Call, stream: StreamId, target: &CopyTarget) -> Result<Vec<String>> {
-    let written: Vec<(String, Json<CopyTarget>)> = sqlx::query_as(
-        "select cast(copy_target as text), copy_target from batches \
-         where state not in ('delivered', 'loaded', 'discarded') and state = 'uploaded' and stream_id = $1 group by copy_target",
-    )
+    let written: Vec<(String, Json<CopyTarget>)> = sqlx::query_as(concat!(
+        "select cast(copy_target as text), copy_target from batches where state not in ",
+        done_states!(),
+        " and state = 'uploaded' and stream_id = $1 group by copy_target"
+    ))
     .bind(number(stream.0))
     .fetch_all(&mut **call)
     .await

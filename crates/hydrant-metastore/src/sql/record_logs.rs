@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use hydrant_types::{LogId, MetastoreId, Position, StreamId, Timestamp};
+use hydrant_types::{Lane, LogId, MetastoreId, Position, StreamId, Timestamp};
 use sqlx::QueryBuilder;
 
 use super::{Database, call::Call};
@@ -12,7 +12,7 @@ use crate::{
     error::Result,
     failure::undone,
     row::{LogRow, PositionRow, SealedToRow, moment, read_all},
-    sealing::Lane,
+    sealing::LogLane,
     sql::ROWS_MAX,
 };
 
@@ -93,9 +93,9 @@ pub(super) async fn check_in_use(call: &mut Call, logs: impl Iterator<Item = Log
 
 pub(super) async fn sealed_to(call: &mut Call, log: LogId) -> Result<Vec<SealedTo>> {
     let rows: Vec<SealedToRow> = sqlx::query_as(
-        "select p.stream_id, p.sealed_to, (select min(b.position_from) from batches b \
-         where b.log = p.log and b.stream_id = p.stream_id and b.state = 'sealed') as unsent_from \
-         from log_positions p where p.log = $1 order by p.stream_id",
+        "select p.stream_id, p.lane, p.sealed_to, (select min(b.position_from) from batches b \
+         where b.log = p.log and b.stream_id = p.stream_id and b.content = p.lane and b.state = 'sealed') as unsent_from \
+         from log_positions p where p.log = $1 order by p.stream_id, p.lane desc",
     )
     .bind(Id(log.0))
     .fetch_all(&mut **call)
@@ -107,24 +107,26 @@ pub(super) async fn sealed_to(call: &mut Call, log: LogId) -> Result<Vec<SealedT
 pub(super) async fn set_sealed_to(
     call: &mut Call,
     log: LogId,
-    positions: &[(StreamId, Position)],
+    positions: &[(StreamId, Lane, Position)],
 ) -> Result<()> {
     check_in_use(call, std::iter::once(log)).await?;
-    let ends = positions.iter().filter(|(_, sealed)| sealed.0 > 0);
-    write_positions(call, &ends.map(|(stream, sealed)| ((log, *stream), *sealed)).collect()).await
+    let ends = positions.iter().filter(|(.., sealed)| sealed.0 > 0);
+    write_positions(call, &ends.map(|(stream, lane, sealed)| ((log, *stream, *lane), *sealed)).collect())
+        .await
 }
 
 /// Where lanes are sealed to; those that are not in the answer were never sealed.
-pub(super) async fn read_positions(call: &mut Call, lanes: &[Lane]) -> Result<HashMap<Lane, Position>> {
+pub(super) async fn read_positions(call: &mut Call, lanes: &[LogLane]) -> Result<HashMap<LogLane, Position>> {
     let mut ends = HashMap::with_capacity(lanes.len());
     for lanes in lanes.chunks(ROWS_MAX) {
-        let mut query = QueryBuilder::<Database>::new("with lanes (log, stream_id) as (");
-        query.push_values(lanes, |mut row, (log, stream)| {
-            row.push_bind(Id(log.0)).push_bind(number(stream.0));
+        let mut query = QueryBuilder::<Database>::new("with lanes (log, stream_id, lane) as (");
+        query.push_values(lanes, |mut row, (log, stream, lane)| {
+            row.push_bind(Id(log.0)).push_bind(number(stream.0)).push_bind(lane.name());
         });
         query.push(concat!(
-            ") select p.log, p.stream_id, p.sealed_to from lanes \
-             join log_positions p on p.log = lanes.log and p.stream_id = lanes.stream_id order by p.log, p.stream_id",
+            ") select p.log, p.stream_id, p.lane, p.sealed_to from lanes join log_positions p \
+             on p.log = lanes.log and p.stream_id = lanes.stream_id and p.lane = lanes.lane \
+             order by p.log, p.stream_id, p.lane",
             for_update!()
         ));
         let rows: Vec<PositionRow> = query
@@ -138,15 +140,18 @@ pub(super) async fn read_positions(call: &mut Call, lanes: &[Lane]) -> Result<Ha
     Ok(ends)
 }
 
-pub(super) async fn write_positions(call: &mut Call, ends: &BTreeMap<Lane, Position>) -> Result<()> {
+pub(super) async fn write_positions(call: &mut Call, ends: &BTreeMap<LogLane, Position>) -> Result<()> {
     let ends: Vec<_> = ends.iter().collect();
     for ends in ends.chunks(ROWS_MAX) {
         let mut query =
-            QueryBuilder::<Database>::new("insert into log_positions (log, stream_id, sealed_to) ");
-        query.push_values(ends, |mut row, ((log, stream), end)| {
-            row.push_bind(Id(log.0)).push_bind(number(stream.0)).push_bind(number(end.0));
+            QueryBuilder::<Database>::new("insert into log_positions (log, stream_id, lane, sealed_to) ");
+        query.push_values(ends, |mut row, ((log, stream, lane), end)| {
+            row.push_bind(Id(log.0))
+                .push_bind(number(stream.0))
+                .push_bind(lane.name())
+                .push_bind(number(end.0));
         });
-        query.push(" on conflict (log, stream_id) do update set sealed_to = excluded.sealed_to");
+        query.push(" on conflict (log, stream_id, lane) do update set sealed_to = excluded.sealed_to");
         query.build().persistent(false).execute(&mut **call).await.map_err(undone(call.step))?;
     }
     Ok(())

@@ -3,12 +3,19 @@
 use hydrant_types::Timestamp;
 
 use super::call::Call;
-use crate::{error::Result, failure::undone, row::moment};
+use crate::{
+    error::Result,
+    failure::undone,
+    row::{done_states, moment},
+};
 
 /// What a load or a batch that stays refers to stays too: a parked batch keeps its load, a batch the version of its stream's settings.
 const STATEMENTS: [&str; 3] = [
-    "delete from batches where id in (select id from batches where state in ('delivered', 'loaded', 'discarded') and updated_at < $1 \
-     order by updated_at limit $2)",
+    concat!(
+        "delete from batches where id in (select id from batches where state in ",
+        done_states!(),
+        " and updated_at < $1 order by updated_at limit $2)"
+    ),
     "delete from loads where id in (select l.id from loads l where l.state in ('committed', 'abandoned') and l.updated_at < $1 \
      and not exists (select 1 from batches b where b.load_id = l.id) order by l.updated_at limit $2)",
     // Replaced long ago, so that no node can still be about to seal under it.

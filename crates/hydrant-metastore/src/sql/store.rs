@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use hydrant_types::{
-    Batch, BatchId, BucketName, CopyTarget, Destination, Load, LoadId, LoadState, LogId, MetastoreId,
+    Batch, BatchId, BucketName, CopyTarget, Destination, Lane, Load, LoadId, LoadState, LogId, MetastoreId,
     ObjectKey, Position, Stream, StreamEncryption, StreamId, StreamName, StreamVersion, Tags, Timestamp,
 };
 use sqlx::Pool;
@@ -155,7 +155,7 @@ impl Metastore for Store {
         read!(self, "read the record log's positions", record_logs::sealed_to, log)
     }
 
-    async fn set_sealed_to(&self, log: LogId, positions: &[(StreamId, Position)]) -> Result<()> {
+    async fn set_sealed_to(&self, log: LogId, positions: &[(StreamId, Lane, Position)]) -> Result<()> {
         write!(self, "write the record log's positions", record_logs::set_sealed_to, log, positions)
     }
 
@@ -187,8 +187,8 @@ impl Metastore for Store {
         read!(self, "read the sealed batches", batches::sealed, log)
     }
 
-    async fn batch_at(&self, log: LogId, stream: StreamId, position: Position) -> Result<Option<Batch>> {
-        read!(self, "look for the record's batch", batches::at, log, stream, position)
+    async fn batches_at(&self, log: LogId, stream: StreamId, position: Position) -> Result<Vec<Batch>> {
+        read!(self, "look for the record's batches", batches::at, log, stream, position)
     }
 
     async fn batch(&self, id: BatchId) -> Result<Option<Batch>> {

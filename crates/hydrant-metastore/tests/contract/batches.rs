@@ -166,12 +166,16 @@ async fn another_object_for_a_batch_is_refused_and_nothing_of_the_call_is_change
     let other = StoredObject { etag: "another".to_owned(), bytes: 42 };
     let unknown = BatchId(fixture.uuid());
     let wrong = [
-        (Uploaded { object: other.clone(), ..uploaded(&batches[0]) }, "delivered"),
+        (Uploaded { object: Some(other.clone()), ..uploaded(&batches[0]) }, "delivered"),
         (
-            Uploaded { object: StoredObject { bytes: 43, ..object(batches[0].id) }, ..uploaded(&batches[0]) },
+            Uploaded {
+                object: Some(StoredObject { bytes: 43, ..object(batches[0].id) }),
+                ..uploaded(&batches[0])
+            },
             "delivered",
         ),
-        (Uploaded { id: unknown, object: other, delivered: true }, "gone"),
+        (Uploaded { object: None, ..uploaded(&batches[0]) }, "delivered"),
+        (Uploaded { id: unknown, object: Some(other), ..uploaded(&batches[0]) }, "gone"),
     ];
     for (upload, found) in wrong {
         let id = upload.id;
@@ -223,16 +227,16 @@ async fn a_record_is_found_in_its_batch(fixture: Fixture) {
     let first = fixture.batch(&clicks, log, 5, 10);
     let second = fixture.batch(&clicks, log, 10, 11);
     fixture.metastore.seal_batches(&lease, &[first.clone(), second.clone()]).await.unwrap();
-    let (first, second) = (Some(first.id), Some(second.id));
+    let (first, second) = (Some(first), Some(second));
     for (position, expected) in
-        [(4, None), (5, first), (9, first), (10, second), (11, None), (u64::MAX, None)]
+        [(4, &None), (5, &first), (9, &first), (10, &second), (11, &None), (u64::MAX, &None)]
     {
-        let found = fixture.metastore.batch_at(log, clicks.id, Position(position)).await.unwrap();
-        assert_eq!(found.map(|batch| batch.id), expected, "{position}");
+        let found = fixture.metastore.batches_at(log, clicks.id, Position(position)).await.unwrap();
+        assert_eq!(found, expected.iter().cloned().collect::<Vec<_>>(), "{position}");
     }
-    assert_eq!(fixture.metastore.batch_at(log, orders.id, Position(5)).await.unwrap(), None);
+    assert_eq!(fixture.metastore.batches_at(log, orders.id, Position(5)).await.unwrap(), []);
     let (other, _) = fixture.log().await;
-    assert_eq!(fixture.metastore.batch_at(other, clicks.id, Position(5)).await.unwrap(), None);
+    assert_eq!(fixture.metastore.batches_at(other, clicks.id, Position(5)).await.unwrap(), []);
 }
 
 async fn batches_are_listed_newest_first(fixture: Fixture) {

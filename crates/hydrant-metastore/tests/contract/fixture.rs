@@ -8,12 +8,12 @@ use std::{
     time::Duration,
 };
 
-use hydrant_metastore::{Error, Lease, Metastore, NewLoad, NewStream, Uploaded};
+use hydrant_metastore::{Error, FailedObject, Lease, Metastore, NewLoad, NewStream, Uploaded};
 use hydrant_testkit::{Postgres, Scratch};
 use hydrant_types::{
-    Batch, BatchId, BatchState, CloudWatchLogging, Compression, CopyTarget, Destination, Load, LoadId,
-    LoadState, LogId, Position, PositionRange, RedshiftSettings, S3Settings, StatementId, StoredObject,
-    Stream, StreamVersion, Timestamp, Warehouse,
+    Batch, BatchId, BatchState, CloudWatchLogging, Compression, Content, CopyTarget, Destination,
+    ErrorOutputType, Load, LoadId, LoadState, LogId, Position, PositionRange, RedshiftSettings, S3Settings,
+    StatementId, StoredObject, Stream, StreamVersion, Timestamp, Warehouse,
 };
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool};
 use uuid::Uuid;
@@ -134,7 +134,9 @@ impl Fixture {
             stream_version: stream.version,
             log,
             range: PositionRange::new(Position(from), Position(to)).unwrap(),
+            content: Content::Delivery,
             bytes: (to - from) * 100,
+            processed_bytes: (to - from) * 300,
             oldest_arrival: NOW,
             bucket: "demo".parse().unwrap(),
             key: format!("2026/01/02/03/{}-1-{id}.gz", stream.name).parse().unwrap(),
@@ -143,6 +145,23 @@ impl Fixture {
             sealed_at: NOW,
             updated_at: NOW,
         }
+    }
+
+    /// The same of its backup.
+    pub(crate) fn backup(&self, stream: &Stream, log: LogId, from: u64, to: u64) -> Batch {
+        let batch = self.batch(stream, log, from, to);
+        Batch {
+            content: Content::Backup,
+            processed_bytes: batch.bytes,
+            bucket: "backup".parse().unwrap(),
+            copy_target: None,
+            ..batch
+        }
+    }
+
+    /// An object of records that failed.
+    pub(crate) fn failed(&self, records: u64) -> FailedObject {
+        failed(BatchId(self.uuid()), records)
     }
 
     /// Seals `count` batches of ten records each.
@@ -249,8 +268,39 @@ pub(crate) fn object(batch: BatchId) -> StoredObject {
     StoredObject { etag: format!("etag-of-{batch}"), bytes: 42 }
 }
 
+pub(crate) fn failed(id: BatchId, records: u64) -> FailedObject {
+    FailedObject {
+        id,
+        error: ErrorOutputType::DecompressionFailed,
+        records,
+        bytes: records * 500,
+        key: format!("decompression-failed/2026/01/02/03/clicks-1-{id}").parse().unwrap(),
+        object: object(id),
+    }
+}
+
 pub(crate) fn uploaded(batch: &Batch) -> Uploaded {
-    Uploaded { id: batch.id, object: object(batch.id), delivered: batch.copy_target.is_none() }
+    Uploaded {
+        id: batch.id,
+        object: Some(object(batch.id)),
+        delivered: batch.copy_target.is_none(),
+        failed: Vec::new(),
+    }
+}
+
+/// The row of error output beside a batch that was uploaded then.
+pub(crate) fn error_output(batch: &Batch, failed: &FailedObject, at: Timestamp) -> Batch {
+    Batch {
+        id: failed.id,
+        content: Content::Failed { error: failed.error, records: failed.records },
+        bytes: failed.bytes,
+        processed_bytes: failed.bytes,
+        key: failed.key.clone(),
+        copy_target: None,
+        state: BatchState::Delivered { object: failed.object.clone() },
+        updated_at: at,
+        ..batch.clone()
+    }
 }
 
 pub(crate) fn planned(attempt: u32) -> LoadState {

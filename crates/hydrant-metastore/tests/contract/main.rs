@@ -25,8 +25,10 @@ macro_rules! on_both {
 mod attempts;
 mod batches;
 mod discarding;
+mod error_output;
 mod fixture;
 mod illegal;
+mod lanes;
 mod leases;
 mod loads;
 mod model;

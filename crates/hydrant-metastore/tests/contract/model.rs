@@ -1,20 +1,27 @@
 //! Any order of calls leaves what a small model says: what may happen happens, what may not is refused and changes nothing.
 
-use std::sync::Arc;
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use hydrant_metastore::{Error, Filter, Kind, Lease, Metastore, NewLoad, Uploaded};
-use hydrant_types::{Batch, BatchId, BatchState, Load, LoadState, LogId, Position, StoredObject, Stream};
+use hydrant_types::{
+    Batch, BatchId, BatchState, Lane, Load, LoadState, LogId, Position, StoredObject, Stream, StreamId,
+};
 use proptest::{prelude::*, test_runner::TestRunner};
 
 use crate::fixture::{
-    Fixture, abandoned, is_lease_lost, later, object, planned, submitted, to_redshift, to_s3, uploaded,
+    Fixture, abandoned, error_output, is_lease_lost, later, object, planned, submitted, to_redshift, to_s3,
+    uploaded,
 };
 
 /// Indexes are taken modulo what there is.
 #[derive(Debug, Clone)]
 enum Call {
-    Seal { stream: usize, records: u64 },
-    SealWithGap { stream: usize },
+    Seal { stream: usize, lane: Lane, records: u64, left: Left },
+    SealWithGap { stream: usize, lane: Lane },
     SealAgain { batch: usize },
     Upload { batches: Vec<usize> },
     UploadAnother { batch: usize },
@@ -28,6 +35,15 @@ enum Call {
     Reopen,
 }
 
+/// What processing will leave of a batch of the delivery.
+#[derive(Debug, Clone, Copy)]
+enum Left {
+    All,
+    Some,
+    Nothing,
+    NothingWithoutFailure,
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Submit,
@@ -38,9 +54,17 @@ enum Step {
 
 fn call() -> impl Strategy<Value = Call> {
     let any = any::<usize>();
+    let lane = || prop_oneof![3 => Just(Lane::Delivery), 1 => Just(Lane::Backup)];
+    let left = prop_oneof![
+        4 => Just(Left::All),
+        2 => Just(Left::Some),
+        1 => Just(Left::Nothing),
+        1 => Just(Left::NothingWithoutFailure),
+    ];
     prop_oneof![
-        6 => (0usize..3, 1u64..20).prop_map(|(stream, records)| Call::Seal { stream, records }),
-        1 => (0usize..3).prop_map(|stream| Call::SealWithGap { stream }),
+        6 => (0usize..3, lane(), 1u64..20, left)
+            .prop_map(|(stream, lane, records, left)| Call::Seal { stream, lane, records, left }),
+        1 => (0usize..3, lane()).prop_map(|(stream, lane)| Call::SealWithGap { stream, lane }),
         2 => any.prop_map(|batch| Call::SealAgain { batch }),
         6 => prop::collection::vec(any, 1..4).prop_map(|batches| Call::Upload { batches }),
         1 => any.prop_map(|batch| Call::UploadAnother { batch }),
@@ -68,8 +92,11 @@ struct World {
     log_lease: Lease,
     /// Both streams that go to Redshift load into one table.
     table_lease: Lease,
-    ends: [u64; 3],
+    /// Where each lane of each stream is sealed to.
+    ends: BTreeMap<(usize, Lane), u64>,
     batches: Vec<Batch>,
+    /// How each batch is uploaded, always so.
+    uploads: HashMap<BatchId, Uploaded>,
     loads: Vec<NewLoad>,
     /// Grows with each call, so that each change has a time of its own.
     clock: u64,
@@ -86,15 +113,16 @@ impl World {
         let (log, log_lease) = fixture.log().await;
         let table_lease = fixture.table(&streams[1].destination.copy_target().unwrap()).await;
         let store = fixture.metastore.clone();
+        let (ends, uploads) = (BTreeMap::new(), HashMap::new());
         let (batches, loads) = (Vec::new(), Vec::new());
-        Self { fixture, store, streams, log, log_lease, table_lease, ends: [0; 3], batches, loads, clock: 0 }
+        Self { fixture, store, streams, log, log_lease, table_lease, ends, batches, uploads, loads, clock: 0 }
     }
 
     async fn run(&mut self, call: &Call) {
         self.clock += 1;
         match call {
-            Call::Seal { stream, records } => self.seal(*stream, *records).await,
-            Call::SealWithGap { stream } => self.seal_with_gap(*stream).await,
+            Call::Seal { stream, lane, records, left } => self.seal(*stream, *lane, *records, *left).await,
+            Call::SealWithGap { stream, lane } => self.seal_with_gap(*stream, *lane).await,
             Call::SealAgain { batch } => self.seal_again(*batch).await,
             Call::Upload { batches } => self.upload(batches).await,
             Call::UploadAnother { batch } => self.upload_another(*batch).await,
@@ -109,22 +137,46 @@ impl World {
         }
     }
 
-    async fn seal(&mut self, stream: usize, records: u64) {
-        let from = self.ends[stream];
-        let mut batch = self.fixture.batch(&self.streams[stream], self.log, from, from + records);
+    fn end(&self, stream: usize, lane: Lane) -> u64 {
+        self.ends.get(&(stream, lane)).copied().unwrap_or(0)
+    }
+
+    fn cut(&self, stream: usize, lane: Lane, from: u64, to: u64) -> Batch {
+        match lane {
+            Lane::Delivery => self.fixture.batch(&self.streams[stream], self.log, from, to),
+            Lane::Backup => self.fixture.backup(&self.streams[stream], self.log, from, to),
+        }
+    }
+
+    async fn seal(&mut self, stream: usize, lane: Lane, records: u64, left: Left) {
+        let from = self.end(stream, lane);
+        let mut batch = self.cut(stream, lane, from, from + records);
         (batch.sealed_at, batch.updated_at) = (later(self.clock), later(self.clock));
         batch.oldest_arrival = later(self.clock);
         self.store.seal_batches(&self.log_lease, std::slice::from_ref(&batch)).await.unwrap();
-        self.ends[stream] += records;
+        self.ends.insert((stream, lane), from + records);
+        let mut upload = uploaded(&batch);
+        if lane == Lane::Delivery {
+            match left {
+                Left::All => {}
+                Left::Some => upload.failed = vec![self.fixture.failed(1)],
+                Left::Nothing => {
+                    upload.object = None;
+                    upload.failed = vec![self.fixture.failed(records)];
+                }
+                Left::NothingWithoutFailure => upload.object = None,
+            }
+        }
+        self.uploads.insert(batch.id, upload);
         self.batches.push(batch);
     }
 
-    async fn seal_with_gap(&mut self, stream: usize) {
-        if self.ends[stream] == 0 {
+    async fn seal_with_gap(&mut self, stream: usize, lane: Lane) {
+        if self.end(stream, lane) == 0 {
             return;
         }
-        let from = self.ends[stream] + 1;
-        let batch = self.fixture.batch(&self.streams[stream], self.log, from, from + 1);
+        let from = self.end(stream, lane) + 1;
+        let batch = self.cut(stream, lane, from, from + 1);
         let refused = self.store.seal_batches(&self.log_lease, &[batch]).await;
         assert!(matches!(refused, Err(Error::NotAdjacent { .. })), "{refused:?}");
     }
@@ -137,7 +189,8 @@ impl World {
 
     async fn upload(&mut self, batches: &[usize]) {
         let chosen: Vec<usize> = batches.iter().filter_map(|batch| at(*batch, &self.batches)).collect();
-        let uploads: Vec<Uploaded> = chosen.iter().map(|at| uploaded(&self.batches[*at])).collect();
+        let uploads: Vec<Uploaded> =
+            chosen.iter().map(|at| self.uploads[&self.batches[*at].id].clone()).collect();
         let marked = self.store.mark_uploaded(&self.log_lease, &uploads, later(self.clock)).await;
         // One that was uploaded before it was discarded has that very object.
         if chosen.iter().any(|at| self.batches[*at].state == BatchState::Discarded { object: None }) {
@@ -145,17 +198,27 @@ impl World {
             return;
         }
         marked.unwrap();
-        for at in chosen {
-            let batch = &mut self.batches[at];
-            if batch.state == BatchState::Sealed {
-                let object = object(batch.id);
-                batch.state = match batch.copy_target {
-                    None => BatchState::Delivered { object },
-                    Some(_) => BatchState::Uploaded { object },
-                };
-                batch.updated_at = later(self.clock);
+        for (at, upload) in chosen.into_iter().zip(uploads) {
+            if self.batches[at].state == BatchState::Sealed {
+                self.has_uploaded(at, upload);
             }
         }
+    }
+
+    fn has_uploaded(&mut self, at: usize, upload: Uploaded) {
+        let now = later(self.clock);
+        for failed in upload.failed {
+            let beside = error_output(&self.batches[at], &failed, now);
+            self.uploads.insert(beside.id, uploaded(&beside));
+            self.batches.push(beside);
+        }
+        let batch = &mut self.batches[at];
+        batch.state = match (upload.object, &batch.copy_target) {
+            (None, _) => BatchState::Empty,
+            (Some(object), None) => BatchState::Delivered { object },
+            (Some(object), Some(_)) => BatchState::Uploaded { object },
+        };
+        batch.updated_at = now;
     }
 
     async fn discard(&mut self, batch: usize) {
@@ -183,10 +246,15 @@ impl World {
         if batch.state == BatchState::Sealed {
             return;
         }
-        let upload =
-            Uploaded { object: StoredObject { etag: "other".to_owned(), bytes: 1 }, ..uploaded(batch) };
-        let refused = self.store.mark_uploaded(&self.log_lease, &[upload], later(self.clock)).await;
-        assert!(matches!(refused, Err(Error::BatchMoved { .. })), "{refused:?}");
+        let other = Some(StoredObject { etag: "other".to_owned(), bytes: 1 });
+        for object in [other, None] {
+            if object.is_none() && batch.state == BatchState::Empty {
+                continue;
+            }
+            let upload = Uploaded { object, ..uploaded(batch) };
+            let refused = self.store.mark_uploaded(&self.log_lease, &[upload], later(self.clock)).await;
+            assert!(matches!(refused, Err(Error::BatchMoved { .. })), "{refused:?}");
+        }
     }
 
     async fn plan(&mut self, stream: usize, most: usize) {
@@ -314,8 +382,9 @@ impl World {
     /// What is in the store is what the model says, all of it.
     async fn check(&self) {
         let all = Filter { limit: 10_000, ..Filter::default() };
-        let newest_first = |batches: &[Batch]| -> Vec<Batch> { batches.iter().rev().cloned().collect() };
-        assert_eq!(self.store.batches(&all).await.unwrap(), newest_first(&self.batches));
+        let mut newest_first = self.batches.clone();
+        newest_first.sort_by_key(|batch| (Reverse(batch.sealed_at), batch.id));
+        assert_eq!(self.store.batches(&all).await.unwrap(), newest_first);
         let loads: Vec<Load> = self.loads.iter().rev().map(|load| load.load.clone()).collect();
         assert_eq!(self.store.loads(&all).await.unwrap(), loads);
         for load in &self.loads {
@@ -324,7 +393,7 @@ impl World {
             assert_eq!(ids, load.batches);
         }
         let positions = self.store.sealed_to(self.log).await.unwrap();
-        for (stream, end) in self.streams.iter().zip(self.ends) {
+        for stream in &self.streams {
             let of_stream = |batch: &&Batch| batch.stream == stream.id;
             let unfinished = |batch: &&Batch| {
                 matches!(
@@ -334,13 +403,31 @@ impl World {
             };
             let count = self.batches.iter().filter(of_stream).filter(unfinished).count() as u64;
             assert_eq!(self.store.unfinished_batches(stream.id).await.unwrap(), count);
-            let unsent =
-                self.batches.iter().filter(of_stream).find(|batch| batch.state == BatchState::Sealed);
-            let uploaded = unsent.map_or(Position(end), |batch| batch.range.from);
-            let found = positions.iter().find(|to| to.stream == stream.id);
-            let found = found.map_or((0, Position(0)), |to| (to.sealed.0, to.uploaded));
-            assert_eq!(found, (end, uploaded));
         }
+        assert_eq!(positions.len(), self.ends.len());
+        for (&(stream, lane), &end) in &self.ends {
+            let stream = self.streams[stream].id;
+            let unsent = self.batches.iter().find(|batch| {
+                (batch.stream, batch.content.lane()) == (stream, Some(lane))
+                    && batch.state == BatchState::Sealed
+            });
+            let uploaded = unsent.map_or(Position(end), |batch| batch.range.from);
+            let found = positions.iter().find(|to| (to.stream, to.lane) == (stream, lane)).unwrap();
+            assert_eq!((found.sealed, found.uploaded), (Position(end), uploaded));
+            self.check_where_records_are(stream, Position(end - 1)).await;
+        }
+    }
+
+    async fn check_where_records_are(&self, stream: StreamId, position: Position) {
+        let found = self.store.batches_at(self.log, stream, position).await.unwrap();
+        let holds = |batch: &&Batch| batch.stream == stream && batch.range.contains(position);
+        let mut expected: Vec<Batch> = self.batches.iter().filter(holds).cloned().collect();
+        expected.sort_by_key(|batch| match batch.content.lane() {
+            Some(Lane::Delivery) => 0,
+            Some(Lane::Backup) => 1,
+            None => 2,
+        });
+        assert_eq!(found, expected);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Record logs, and how far they are sealed.
 
 use hydrant_metastore::{Error, SealedTo};
-use hydrant_types::{BatchState, LogId, Position, Timestamp};
+use hydrant_types::{BatchState, Lane, LogId, Position, Timestamp};
 
 use crate::fixture::{Fixture, NOW, later, to_s3, uploaded};
 
@@ -34,7 +34,7 @@ async fn a_log_that_is_not_registered_takes_no_batches_and_no_positions(fixture:
     let batch = fixture.batch(&stream, log, 0, 10);
     let sealed = fixture.metastore.seal_batches(&lease, std::slice::from_ref(&batch)).await;
     assert!(matches!(sealed, Err(Error::UnknownLog(id)) if id == log), "{sealed:?}");
-    let positions = fixture.metastore.set_sealed_to(log, &[(stream.id, Position(5))]).await;
+    let positions = fixture.metastore.set_sealed_to(log, &[(stream.id, Lane::Delivery, Position(5))]).await;
     assert!(matches!(positions, Err(Error::UnknownLog(_))), "{positions:?}");
     let retired = fixture.metastore.retire_log(log, NOW).await;
     assert!(matches!(retired, Err(Error::UnknownLog(_))), "{retired:?}");
@@ -90,6 +90,7 @@ async fn how_far_a_log_is_sealed_and_uploaded_follows_its_batches(fixture: Fixtu
     fixture.uploaded(&orders, log, &lease, 1).await;
     let at = |stream, sealed, uploaded| SealedTo {
         stream,
+        lane: Lane::Delivery,
         sealed: Position(sealed),
         uploaded: Position(uploaded),
     };
@@ -108,10 +109,13 @@ async fn a_person_says_where_each_stream_of_a_log_goes_on(fixture: Fixture) {
         (fixture.stream("clicks", &to_s3()).await, fixture.stream("orders", &to_s3()).await);
     let (log, lease) = fixture.log().await;
     for _repetition in 0..2 {
-        metastore.set_sealed_to(log, &[(clicks.id, Position(100)), (orders.id, Position(0))]).await.unwrap();
+        let positions =
+            [(clicks.id, Lane::Delivery, Position(100)), (orders.id, Lane::Delivery, Position(0))];
+        metastore.set_sealed_to(log, &positions).await.unwrap();
     }
     let positions = metastore.sealed_to(log).await.unwrap();
-    assert_eq!(positions, [SealedTo { stream: clicks.id, sealed: Position(100), uploaded: Position(100) }]);
+    let (lane, at) = (Lane::Delivery, Position(100));
+    assert_eq!(positions, [SealedTo { stream: clicks.id, lane, sealed: at, uploaded: at }]);
     let gap = fixture.batch(&clicks, log, 0, 10);
     assert!(matches!(metastore.seal_batches(&lease, &[gap]).await, Err(Error::NotAdjacent { .. })));
     let next = [fixture.batch(&clicks, log, 100, 110), fixture.batch(&orders, log, 7, 8)];

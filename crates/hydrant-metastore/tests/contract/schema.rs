@@ -1,11 +1,11 @@
 //! The tables defend themselves, and a schema is brought up to date once and by one.
 
 use futures_util::future::join_all;
-use hydrant_metastore::{Attempt, Error, Subject, migrate, open};
+use hydrant_metastore::{Attempt, Error, Subject, Uploaded, migrate, open};
 use hydrant_testkit::{Postgres, Scratch};
 
 use crate::{
-    fixture::{Fixture, NOW, abandoned, committed, to_redshift, to_s3},
+    fixture::{Fixture, NOW, abandoned, committed, to_redshift, to_s3, uploaded},
     illegal::{BROKEN_CHECKS, BROKEN_JSON, BROKEN_PROMISES, BROKEN_REFERENCES},
 };
 
@@ -18,8 +18,8 @@ on_both!(
     a_migration_that_is_another_than_the_programs_is_refused,
 );
 
-/// Streams 1 (to S3), 2 (to Redshift) and 3 (being deleted) with batches in every state, a committed, an abandoned and a planned load, and
-/// an attempt.
+/// Streams 1 (to S3), 2 (to Redshift, with a backup) and 3 (being deleted) with batches in every state, error output of its last
+/// ten records, a committed, an abandoned and a planned load, and an attempt.
 async fn populate(fixture: &Fixture) {
     let (clicks, events) =
         (fixture.stream("clicks", &to_s3()).await, fixture.stream("events", &to_redshift("events")).await);
@@ -31,6 +31,12 @@ async fn populate(fixture: &Fixture) {
     let sealed = fixture.batch(&clicks, log, 10, 20);
     fixture.metastore.seal_batches(&lease, &[sealed]).await.unwrap();
     let batches = fixture.uploaded(&events, log, &lease, 4).await;
+    let nothing_left = fixture.batch(&events, log, 40, 50);
+    let backup = fixture.backup(&events, log, 0, 10);
+    fixture.metastore.seal_batches(&lease, &[nothing_left.clone(), backup.clone()]).await.unwrap();
+    let failed = vec![fixture.failed(1)];
+    let empty = Uploaded { object: None, failed, ..uploaded(&nothing_left) };
+    fixture.metastore.mark_uploaded(&lease, &[empty, uploaded(&backup)], NOW).await.unwrap();
     let table = fixture.table(&events.destination.copy_target().unwrap()).await;
     fixture.ended(&events, &table, &batches[..1], &committed(10), NOW).await;
     fixture.ended(&events, &table, &batches[1..2], &abandoned(), NOW).await;
@@ -53,15 +59,21 @@ async fn populate(fixture: &Fixture) {
 }
 
 const UNKNOWN_ID: &str = "'00000000-0000-0000-0000-0000000000ff'";
-const COLUMNS: &str = "stream, stream_id, stream_version, log, position_from, position_to, bytes, oldest_arrival, bucket, \
-                       object_key, table_key, copy_target, state, sealed_at, updated_at";
+const COLUMNS: &str = "stream, stream_id, stream_version, log, position_from, position_to, content, failed_records, bytes, \
+                       processed_bytes, oldest_arrival, bucket, object_key, table_key, copy_target, state, etag, object_bytes, \
+                       sealed_at, updated_at";
+/// What copies a row, and which.
+const COPIES: [(&str, &str); 2] =
+    [("NEW_BATCH", "state = 'sealed'"), ("NEW_ERROR_OUTPUT", "content = 'decompression-failed'")];
 
-/// Puts in what differs between tests and databases. `NEW_BATCH a = b, c = d` copies the sealed batch with other values.
+/// Puts in what differs between tests and databases. `NEW_BATCH a = b, c = d` copies the sealed batch with other values, `NEW_ERROR_OUTPUT`
+/// error output.
 fn written_out(fixture: &Fixture, statement: &str) -> String {
     let other_row = if fixture.is_sqlite() { "2" } else { "false" };
-    let statement = match statement.strip_prefix("NEW_BATCH") {
+    let copied = COPIES.iter().find_map(|(word, which)| Some((statement.strip_prefix(word)?, *which)));
+    let statement = match copied {
         None => statement.to_owned(),
-        Some(changes) => {
+        Some((changes, which)) => {
             let mut values =
                 COLUMNS.replace("position_from, position_to", "20 as position_from, 30 as position_to");
             for change in changes.split(", ").filter_map(|change| change.trim().split_once(" = ")) {
@@ -69,10 +81,11 @@ fn written_out(fixture: &Fixture, statement: &str) -> String {
                 let value = value.replace("position_to", "30");
                 values = values
                     .replace(&format!("20 as {column}"), column)
+                    .replace(&format!("30 as {column}"), column)
                     .replace(&format!(" {column},"), &format!(" {value},"));
             }
             format!(
-                "insert into batches (id, {COLUMNS}) select UNKNOWN_ID, {values} from batches where state = 'sealed'"
+                "insert into batches (id, {COLUMNS}) select UNKNOWN_ID, {values} from batches where {which}"
             )
         }
     };
@@ -88,7 +101,10 @@ async fn every_check_refuses_a_row_that_cannot_be(fixture: Fixture) {
         assert!(words.contains(check), "{statement}: expected {check}, got {words}");
     }
     // Without a change it is a batch like any other, or the statements above would show nothing.
-    fixture.sql(&written_out(&fixture, "NEW_BATCH")).await.unwrap();
+    for (word, _) in COPIES {
+        fixture.sql(&written_out(&fixture, word)).await.unwrap();
+        fixture.sql(&format!("delete from batches where id = {UNKNOWN_ID}")).await.unwrap();
+    }
 }
 
 async fn every_reference_and_every_key_is_kept(fixture: Fixture) {

@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use hydrant_metastore::{Error, Metastore, Subject, open};
+use hydrant_metastore::{Error, Filter, Metastore, SealedTo, Subject, Uploaded, open};
 use hydrant_testkit::{Postgres, Scratch};
 use hydrant_types::{
-    BatchId, LoadId, LogId, Stream, StreamEncryption, StreamId, StreamStatus, StreamVersion, Tags,
+    Batch, BatchId, BatchState, Content, Lane, LoadId, LogId, Position, PositionRange, Stream,
+    StreamEncryption, StreamId, StreamStatus, StreamVersion, Tags,
 };
 use sqlx::{AssertSqlSafe, PgPool, SqlitePool, migrate::Migrator};
 use uuid::Uuid;
 
-use crate::fixture::{LONG, NOW, later, to_redshift, to_s3};
+use crate::fixture::{LONG, NOW, error_output, failed, later, to_redshift, to_s3, uploaded};
 
 static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
 static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
@@ -19,6 +20,8 @@ static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
 const WITHOUT_TAGS: i64 = 1;
 /// The last migration before batches could be discarded.
 const WITHOUT_DISCARDS: i64 = 2;
+/// The last migration before streams had lanes.
+const WITHOUT_LANES: i64 = 3;
 /// The counters in its rows.
 const REVISION: u64 = 9;
 const STREAM_ID_LAST: u64 = 4;
@@ -213,7 +216,11 @@ async fn a_sqlite_from_before_discards_keeps_its_deliveries_and_discards_some() 
     let directory = Scratch::new();
     let url = old_sqlite(&directory, WITHOUT_DISCARDS, deliveries()).await;
     discards_on(open(&url, false).await.unwrap()).await;
-    let pool = SqlitePool::connect(&url).await.unwrap();
+    no_reference_is_broken(&url).await;
+}
+
+async fn no_reference_is_broken(url: &str) {
+    let pool = SqlitePool::connect(url).await.unwrap();
     let broken: Vec<String> =
         sqlx::query_scalar("select \"table\" from pragma_foreign_key_check").fetch_all(&pool).await.unwrap();
     assert_eq!(broken, [""; 0]);
@@ -223,4 +230,54 @@ async fn a_sqlite_from_before_discards_keeps_its_deliveries_and_discards_some() 
 async fn a_postgres_from_before_discards_keeps_its_deliveries_and_discards_some() {
     let url = old_postgres(WITHOUT_DISCARDS, deliveries()).await;
     discards_on(open(&url, true).await.unwrap()).await;
+}
+
+async fn has_lanes(metastore: Arc<dyn Metastore>) {
+    let (log, clicks, sealed) = (LogId(uuid(1)), StreamId(1), BatchId(uuid(13)));
+    let batches = metastore.batches(&Filter::default()).await.unwrap();
+    assert_eq!(batches.len(), 4);
+    for batch in &batches {
+        assert_eq!((batch.content, batch.bytes, batch.processed_bytes), (Content::Delivery, 7, 7));
+    }
+    let at = |stream, sealed, uploaded| SealedTo {
+        stream: StreamId(stream),
+        lane: Lane::Delivery,
+        sealed: Position(sealed),
+        uploaded: Position(uploaded),
+    };
+    assert_eq!(metastore.sealed_to(log).await.unwrap(), [at(1, 10, 10), at(2, 30, 20)]);
+    let lease = metastore.acquire_lease(&format!("log:{log}"), "node-1", LONG).await.unwrap().unwrap();
+    // What was sealed before the change is finished as anything else.
+    let sealed = batches.iter().find(|batch| batch.id == sealed).unwrap();
+    let failed = failed(BatchId(uuid(99)), 3);
+    let upload = Uploaded { object: None, failed: vec![failed.clone()], ..uploaded(sealed) };
+    metastore.mark_uploaded(&lease, &[upload], later(9)).await.unwrap();
+    assert_eq!(metastore.batch(sealed.id).await.unwrap().unwrap().state, BatchState::Empty);
+    let expected = error_output(sealed, &failed, later(9));
+    assert_eq!(metastore.batch(failed.id).await.unwrap(), Some(expected));
+    let delivered = batches.iter().find(|batch| batch.stream == clicks).unwrap();
+    let next = |id, content, from, to| Batch {
+        id: BatchId(uuid(id)),
+        content,
+        range: PositionRange::new(Position(from), Position(to)).unwrap(),
+        state: BatchState::Sealed,
+        ..delivered.clone()
+    };
+    let both = [next(100, Content::Delivery, 10, 20), next(101, Content::Backup, 5, 20)];
+    metastore.seal_batches(&lease, &both).await.unwrap();
+    assert_eq!(metastore.batches_at(log, clicks, Position(7)).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_sqlite_from_before_lanes_keeps_its_deliveries_as_those_of_the_first_lane() {
+    let directory = Scratch::new();
+    let url = old_sqlite(&directory, WITHOUT_LANES, deliveries()).await;
+    has_lanes(open(&url, false).await.unwrap()).await;
+    no_reference_is_broken(&url).await;
+}
+
+#[tokio::test]
+async fn a_postgres_from_before_lanes_keeps_its_deliveries_as_those_of_the_first_lane() {
+    let url = old_postgres(WITHOUT_LANES, deliveries()).await;
+    has_lanes(open(&url, true).await.unwrap()).await;
 }
