@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hydrant_metastore::Metastore;
-use hydrant_types::{BatchState, Stream, Tags};
+use hydrant_types::{BatchState, Destination, Stream, Tags};
 
 use super::{
     objects::Mood,
@@ -88,5 +88,21 @@ async fn a_pause_in_a_tag_is_waited_before_the_next_copy() {
     assert!(begun.elapsed() >= Duration::from_millis(150), "{:?}", begun.elapsed());
     assert_eq!(world.warehouse.rows(&table_key("events")), put);
     assert_eq!(world.warehouse.statements().len(), 2);
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interval_of_0_means_no_buffering() {
+    let world = World::new();
+    let node = world.start_with("a", |settings| settings.interval_max = None).await;
+    let mut destination = to_s3("o/");
+    let Destination::S3(s3) = &mut destination else { unreachable!() };
+    s3.buffering.interval_secs = 0;
+    let stream = node.create("orders", destination).await;
+    for number in 0..3 {
+        node.put(&stream, &records("orders", number..number + 1, 10)).await;
+        node.settled(&stream).await;
+    }
+    assert_eq!(node.batches(&stream).await.len(), 3, "each went without waiting for more");
     node.stop().await.unwrap();
 }
