@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::{Result, bail};
 use hydrant_metastore::{Attempt, Filter, Metastore, Subject};
-use hydrant_types::{Batch, BatchId, BatchState, ByteSize, Load, LoadId, StreamName};
+use hydrant_types::{Batch, BatchId, BatchState, ByteSize, Content, Load, LoadId, StreamName};
 use serde_json::{Value, json};
 
 use super::{
@@ -33,7 +33,7 @@ struct ListArgs {
     /// Of this stream only.
     #[arg(long)]
     stream: Option<StreamName>,
-    /// In this state only: sealed, uploaded, delivered, in_load, loaded, parked, lost, discarded; planned, submitted, committed, abandoned.
+    /// In this state only: sealed, uploaded, delivered, in_load, loaded, parked, empty, lost, discarded; planned, submitted, committed, abandoned.
     #[arg(long)]
     state: Option<String>,
     /// At most this many batches and this many loads.
@@ -51,8 +51,8 @@ struct ShowArgs {
     metastore: state::Args,
 }
 
-const BATCH_STATES: [&str; 8] =
-    ["sealed", "uploaded", "delivered", "in_load", "loaded", "parked", "lost", "discarded"];
+const BATCH_STATES: [&str; 9] =
+    ["sealed", "uploaded", "delivered", "in_load", "loaded", "parked", "empty", "lost", "discarded"];
 const LOAD_STATES: [&str; 4] = ["planned", "submitted", "committed", "abandoned"];
 
 /// Runs the subcommand.
@@ -97,21 +97,38 @@ async fn list(args: ListArgs, as_json: bool, out: &mut dyn Write) -> Result<Exit
 }
 
 async fn batch_table(metastore: &dyn Metastore, batches: &[Batch], out: &mut dyn Write) -> Result<()> {
-    let mut table = table(&["BATCH", "STREAM", "RECORDS", "SIZE", "STATE", "SINCE", "OBJECT", "TROUBLE"]);
+    let mut table =
+        table(&["BATCH", "STREAM", "CONTENT", "RECORDS", "SIZE", "STATE", "SINCE", "OBJECT", "TROUBLE"]);
     for batch in batches {
         table.add_row([
             batch.id.to_string(),
             batch.stream_name.to_string(),
-            thousands(batch.range.records()),
+            batch.content.name().to_owned(),
+            thousands(records(batch)),
             ByteSize(batch.bytes).to_string(),
             batch.state.name().to_owned(),
             batch.updated_at.to_string(),
-            format!("s3://{}/{}", batch.bucket, batch.key),
+            object(batch),
             batch_trouble(metastore, batch).await?,
         ]);
     }
     writeln!(out, "{}", table.trim_fmt())?;
     Ok(())
+}
+
+/// How many records its object holds, or is to hold, as far as they do not fail.
+fn records(batch: &Batch) -> u64 {
+    match batch.content {
+        Content::Failed { records, .. } => records,
+        Content::Delivery | Content::Backup => batch.range.records(),
+    }
+}
+
+fn object(batch: &Batch) -> String {
+    match batch.state {
+        BatchState::Empty => "-".to_owned(),
+        _ => format!("s3://{}/{}", batch.bucket, batch.key),
+    }
 }
 
 /// Why a batch does not get on: its last failed try, or why it was parked.
@@ -120,7 +137,12 @@ async fn batch_trouble(metastore: &dyn Metastore, batch: &Batch) -> Result<Strin
         BatchState::Parked { reason, .. } => Ok(reason.clone()),
         BatchState::Sealed => last_failure(metastore, Subject::Batch(batch.id)).await,
         BatchState::Discarded { .. } => Ok(discarded(batch).to_owned()),
-        _ => Ok(String::new()),
+        _ => Ok(match batch.content {
+            Content::Failed { records, .. } => {
+                format!("{} of {} records failed", thousands(records), thousands(batch.range.records()))
+            }
+            Content::Delivery | Content::Backup => String::new(),
+        }),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{io::Write, process::ExitCode};
 
 use anyhow::{Context, Result};
-use hydrant_metastore::{Metastore, Subject};
-use hydrant_types::{Batch, BatchState, Load, LoadState, RecordId, Timestamp};
+use hydrant_metastore::{Attempt, Metastore, Subject};
+use hydrant_types::{Batch, BatchState, ByteSize, Content, Lane, Load, LoadState, RecordId, Timestamp};
 use serde_json::{Value, json};
 
 use super::{delivery::attempts_json, state};
@@ -18,38 +18,69 @@ pub struct Args {
     state: state::Args,
 }
 
-/// Prints where the record is. Fails (exit 1) for a RecordId that this metastore's logs never gave.
+/// Prints where the record is: every batch that holds it, and where it is not in one of the delivery, why. Fails (exit 1) for a RecordId that
+/// this metastore's logs never gave.
 ///
 /// # Errors
 /// The metastore does not answer, or the id is not one.
 pub async fn run(args: Args, as_json: bool, out: &mut dyn Write) -> Result<ExitCode> {
     let id: RecordId = args.record_id.parse().with_context(|| format!("{:?}", args.record_id))?;
     let metastore = args.state.open().await?;
-    let Some(batch) = metastore.batch_at(id.log, id.stream, id.position).await? else {
-        return without_batch(metastore.as_ref(), id, as_json, out).await;
+    let mut found = Vec::new();
+    for batch in metastore.batches_at(id.log, id.stream, id.position).await? {
+        let loads = metastore.loads_of_batch(batch.id).await?;
+        let attempts = metastore.attempts(Subject::Batch(batch.id)).await?;
+        found.push(Found { batch, loads, attempts });
+    }
+    let is_delivery = |found: &Found| found.batch.content == Content::Delivery;
+    let missing = match found.iter().any(is_delivery) {
+        true => None,
+        false => Some(without_batch(metastore.as_ref(), id).await?),
     };
-    let loads = metastore.loads_of_batch(batch.id).await?;
-    let attempts = metastore.attempts(Subject::Batch(batch.id)).await?;
     if as_json {
-        let answer = json!({
-            "record": record(id),
-            "batch": batch,
-            "attempts": attempts_json(&attempts),
-            "loads": loads_json(metastore.as_ref(), &loads).await?,
-        });
+        let answer = answer(metastore.as_ref(), id, &found, missing.as_ref()).await?;
         writeln!(out, "{}", serde_json::to_string_pretty(&answer)?)?;
     } else {
-        show(id, &batch, &loads, out)?;
-        if let (BatchState::Sealed, Some((last, times))) = (&batch.state, attempts.last()) {
-            writeln!(
-                out,
-                "  last try   {} ({times} so far): {}",
-                last.outcome,
-                last.message.as_deref().unwrap_or("-")
-            )?;
-        }
+        show(id, &found, missing.as_ref(), out)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(missing.map_or(ExitCode::SUCCESS, |missing| missing.code))
+}
+
+/// A batch that holds the record, or may.
+struct Found {
+    batch: Batch,
+    loads: Vec<Load>,
+    attempts: Vec<(Attempt, u64)>,
+}
+
+/// Why the record is in no batch of the delivery.
+struct Missing {
+    state: &'static str,
+    text: String,
+    code: ExitCode,
+}
+
+async fn answer(
+    metastore: &dyn Metastore,
+    id: RecordId,
+    found: &[Found],
+    missing: Option<&Missing>,
+) -> Result<Value> {
+    let mut batches = Vec::new();
+    for Found { batch, loads, attempts } in found {
+        batches.push(json!({
+            "batch": batch,
+            "attempts": attempts_json(attempts),
+            "loads": loads_json(metastore, loads).await?,
+        }));
+    }
+    let record = json!({"log": id.log, "stream": id.stream, "position": id.position});
+    let mut answer = json!({"record": record, "batches": batches});
+    if let Some(missing) = missing {
+        answer["state"] = missing.state.into();
+        answer["explanation"] = missing.text.as_str().into();
+    }
+    Ok(answer)
 }
 
 /// Loads, each with its attempts.
@@ -63,22 +94,13 @@ async fn loads_json(metastore: &dyn Metastore, loads: &[Load]) -> Result<Vec<Val
     Ok(all)
 }
 
-fn record(id: RecordId) -> Value {
-    json!({"log": id.log, "stream": id.stream, "position": id.position})
-}
-
-/// Not in a batch: still in the log, or fallen out of retention, or never ours.
-async fn without_batch(
-    metastore: &dyn Metastore,
-    id: RecordId,
-    as_json: bool,
-    out: &mut dyn Write,
-) -> Result<ExitCode> {
+/// Still in the log, or fallen out of retention, or never ours.
+async fn without_batch(metastore: &dyn Metastore, id: RecordId) -> Result<Missing> {
     let logs = metastore.logs().await?;
     let log = logs.iter().find(|log| log.id == id.log);
     let sealed = metastore.sealed_to(id.log).await?;
-    let sealed = sealed.iter().find(|to| to.stream == id.stream).map(|to| to.sealed);
-    let (state, text, code) = match (log, sealed) {
+    let sealed = sealed.iter().find(|to| (to.stream, to.lane) == (id.stream, Lane::Delivery));
+    let (state, text, code) = match (log, sealed.map(|to| to.sealed)) {
         (None, _) => {
             ("unknown", "its record log is not registered with this metastore".to_owned(), ExitCode::FAILURE)
         }
@@ -98,35 +120,59 @@ async fn without_batch(
             ExitCode::SUCCESS,
         ),
     };
-    if as_json {
-        let answer = json!({"record": record(id), "state": state, "explanation": text});
-        writeln!(out, "{}", serde_json::to_string_pretty(&answer)?)?;
-    } else {
-        writeln!(out, "record {} of stream {}: {text}", id.position, id.stream)?;
-    }
-    Ok(code)
+    Ok(Missing { state, text, code })
 }
 
-fn show(id: RecordId, batch: &Batch, loads: &[Load], out: &mut dyn Write) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "record {} of stream {} (version {})",
-        id.position, batch.stream_name, batch.stream_version
-    )?;
-    writeln!(
-        out,
-        "  batch      {} of {} records, {}",
-        batch.id,
-        batch.range.records(),
-        hydrant_types::ByteSize(batch.bytes)
-    )?;
+fn show(
+    id: RecordId,
+    found: &[Found],
+    missing: Option<&Missing>,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    match (found.first(), missing) {
+        (_, Some(missing)) => {
+            writeln!(out, "record {} of stream {}: {}", id.position, id.stream, missing.text)?
+        }
+        (Some(Found { batch, .. }), None) => writeln!(
+            out,
+            "record {} of stream {} (version {})",
+            id.position, batch.stream_name, batch.stream_version
+        )?,
+        (None, None) => {}
+    }
+    found.iter().try_for_each(|found| show_found(found, out))
+}
+
+fn show_found(found: &Found, out: &mut dyn Write) -> std::io::Result<()> {
+    let Found { batch, loads, attempts } = found;
+    writeln!(out, "  {}", holds(batch))?;
     writeln!(out, "  sealed     {}", batch.sealed_at)?;
-    writeln!(out, "  object     s3://{}/{}", batch.bucket, batch.key)?;
+    match batch.state {
+        BatchState::Empty => writeln!(out, "  object     none")?,
+        _ => writeln!(out, "  object     s3://{}/{}", batch.bucket, batch.key)?,
+    }
     writeln!(out, "  state      {}", batch_state(batch))?;
     for load in loads {
         show_load(load, out)?;
     }
+    if let (BatchState::Sealed, Some((last, times))) = (&batch.state, attempts.last()) {
+        let message = last.message.as_deref().unwrap_or("-");
+        writeln!(out, "  last try   {} ({times} so far): {message}", last.outcome)?;
+    }
     Ok(())
+}
+
+/// What a batch holds of its range.
+fn holds(batch: &Batch) -> String {
+    let (id, records, size) = (batch.id, batch.range.records(), ByteSize(batch.bytes));
+    match batch.content {
+        Content::Delivery => format!("batch      {id} of {records} records, {size}"),
+        Content::Backup => format!("backup     {id} of {records} records, {size}"),
+        Content::Failed { error, records: failed } => format!(
+            "failed     {id}: error output ({}) of {failed} of the batch's {records} records; this record may be among them",
+            error.as_str()
+        ),
+    }
 }
 
 /// A batch's state in words, and since when.
@@ -137,6 +183,7 @@ pub fn batch_state(batch: &Batch) -> String {
         BatchState::Lost => {
             format!("lost: its record log was given up before the object was uploaded since {since}")
         }
+        BatchState::Empty => format!("empty: processing left nothing of it to be delivered, since {since}"),
         BatchState::Discarded { .. } => format!("{} at {since}", discarded(batch)),
         state => format!("{} since {since}", state.name()),
     }
@@ -171,5 +218,68 @@ pub fn load_state(load: &Load) -> String {
         LoadState::Committed { rows: Some(rows), .. } => format!("committed: {rows} rows"),
         LoadState::Committed { rows: None, .. } => "committed".to_owned(),
         LoadState::Abandoned { code, reason, .. } => format!("abandoned: {code}: {reason}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hydrant_types::{
+        BatchId, ErrorOutputType, LogId, Position, PositionRange, StoredObject, StreamId, StreamVersion,
+    };
+
+    use super::*;
+
+    fn found(content: Content, state: BatchState) -> Found {
+        let batch = Batch {
+            id: BatchId(uuid::Uuid::nil()),
+            stream: StreamId(1),
+            stream_name: "clicks".parse().unwrap(),
+            stream_version: StreamVersion(2),
+            log: LogId(uuid::Uuid::nil()),
+            range: PositionRange::new(Position(0), Position(10)).unwrap(),
+            content,
+            bytes: 2048,
+            processed_bytes: 2048,
+            oldest_arrival: Timestamp(0),
+            bucket: "demo".parse().unwrap(),
+            key: "k".parse().unwrap(),
+            copy_target: None,
+            state,
+            sealed_at: Timestamp(0),
+            updated_at: Timestamp(0),
+        };
+        Found { batch, loads: Vec::new(), attempts: Vec::new() }
+    }
+
+    #[test]
+    fn every_batch_that_may_hold_a_record_is_shown_with_what_it_holds() {
+        let delivered = || BatchState::Delivered { object: StoredObject { etag: "e".to_owned(), bytes: 1 } };
+        let failed = Content::Failed { error: ErrorOutputType::DecompressionFailed, records: 3 };
+        let all = [
+            found(Content::Delivery, BatchState::Empty),
+            found(Content::Backup, delivered()),
+            found(failed, delivered()),
+        ];
+        let id = RecordId { log: LogId(uuid::Uuid::nil()), stream: StreamId(1), position: Position(4) };
+        let mut text = Vec::new();
+        show(id, &all, None, &mut text).unwrap();
+        let (nil, zero) = (uuid::Uuid::nil(), Timestamp(0));
+        let expected = format!(
+            "record 4 of stream clicks (version 2)\n\
+             \x20 batch      {nil} of 10 records, {size}\n  sealed     {zero}\n  object     none\n\
+             \x20 state      empty: processing left nothing of it to be delivered, since {zero}\n\
+             \x20 backup     {nil} of 10 records, {size}\n  sealed     {zero}\n  object     s3://demo/k\n\
+             \x20 state      delivered since {zero}\n\
+             \x20 failed     {nil}: error output (decompression-failed) of 3 of the batch's 10 records; this record may be among them\n\
+             \x20 sealed     {zero}\n  object     s3://demo/k\n  state      delivered since {zero}\n",
+            size = ByteSize(2048),
+        );
+        assert_eq!(String::from_utf8(text).unwrap(), expected);
+        let missing =
+            Missing { state: "in_log", text: "not yet in a batch".to_owned(), code: ExitCode::SUCCESS };
+        let mut text = Vec::new();
+        show(id, &all[1..2], Some(&missing), &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.starts_with("record 4 of stream 1: not yet in a batch\n  backup     "), "{text}");
     }
 }

@@ -3,14 +3,21 @@
 //! The service's own comparison says what the disagreement is; each answer removes one, and the comparison is made again until there is none.
 //! Every step may be repeated: a run that was interrupted is run again.
 
-use std::{collections::HashMap, io::Write, process::ExitCode, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io::Write,
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, bail};
 use hydrant_delivery::{AttachError, ObjectStore, S3Objects};
 use hydrant_ingest::stream_table::{Error::StreamsMissing, StreamTable};
-use hydrant_log::{FileLog, RecordLog};
+use hydrant_log::{FileLog, RecordLog, StreamTail};
 use hydrant_metastore::{Metastore, Uploaded};
-use hydrant_types::{Clock, Entropy, LogId, Position, StreamId, SystemClock, SystemEntropy};
+use hydrant_types::{
+    Batch, Clock, Content, Entropy, Lane, LogId, Position, StreamId, SystemClock, SystemEntropy,
+};
 use serde_json::json;
 
 use super::super::state;
@@ -160,22 +167,20 @@ impl Settlement {
         let log = self.open_log().await?;
         let tails = log.streams();
         close(log).await?;
-        let uploaded: HashMap<StreamId, Position> =
-            self.metastore.sealed_to(old).await?.into_iter().map(|to| (to.stream, to.uploaded)).collect();
-        let go_on = |stream, next: Position, trimmed: Position| {
-            uploaded.get(&stream).copied().unwrap_or(Position::FIRST).clamp(trimmed, next)
-        };
-        let positions: Vec<(StreamId, Position)> =
-            tails.iter().map(|(id, tail)| (*id, go_on(*id, tail.next, tail.trimmed))).collect();
+        let known = self.metastore.sealed_to(old).await?;
+        let uploaded = known.into_iter().map(|to| ((to.stream, to.lane), to.uploaded)).collect();
+        let positions = go_on(&tails, &uploaded, &self.backed_up().await?);
         let (dir, entropy) = (self.config.log.dir.clone(), self.entropy.clone());
         let new = tokio::task::spawn_blocking(move || FileLog::reidentify(&dir, entropy.as_ref())).await??;
         self.metastore.register_log(new, &self.node, self.clock.now()).await?;
         self.metastore.set_sealed_to(new, &positions).await?;
         self.reset_sealed(&positions).await?;
         self.metastore.retire_log(old, self.clock.now()).await?;
-        let again: u64 = tails.iter().zip(&positions).map(|((_, tail), (_, at))| tail.next.0 - at.0).sum();
+        let left = |lane| behind(&tails, &positions, lane, |tail| tail.next);
         self.done.push(format!(
-            "record log {old} goes on as {new}; {again} records in it are still to be delivered"
+            "record log {old} goes on as {new}; {} records in it are still to be delivered{}",
+            left(Lane::Delivery),
+            and_backed_up(left(Lane::Backup), "to be backed up")
         ));
         Ok(())
     }
@@ -183,12 +188,15 @@ impl Settlement {
     /// The log that was registered is gone for good.
     async fn retire(&mut self, log: LogId) -> Result<()> {
         let lost = self.metastore.sealed_batches(log).await?;
-        let records: u64 = lost.iter().map(|batch| batch.range.records()).sum();
+        let backups = lost.iter().filter(|batch| batch.content == Content::Backup).count();
+        let delivery = lost.iter().filter(|batch| batch.content == Content::Delivery);
+        let records: u64 = delivery.map(|batch| batch.range.records()).sum();
         self.metastore.retire_log(log, self.clock.now()).await?;
         self.done.push(format!(
-            "record log {log} is given up: {} batches with {records} records were sealed and not uploaded, and are listed as lost; \
+            "record log {log} is given up: {} batches with {records} records{} were sealed and not uploaded, and are listed as lost; \
              what was acknowledged and not sealed is lost too",
-            lost.len()
+            lost.len() - backups,
+            and_backed_up(backups as u64, "batches of backups")
         ));
         Ok(())
     }
@@ -200,23 +208,27 @@ impl Settlement {
         let log = self.open_log().await?;
         let (log_id, tails) = (log.log_id(), log.streams());
         close(log).await?;
-        let known: HashMap<StreamId, Position> =
-            self.metastore.sealed_to(log_id).await?.into_iter().map(|to| (to.stream, to.sealed)).collect();
-        let go_on = |stream| known.get(&stream).copied().unwrap_or(Position::FIRST);
-        let positions: Vec<(StreamId, Position)> =
-            tails.iter().map(|(id, tail)| (*id, go_on(*id).clamp(tail.trimmed, tail.next))).collect();
+        let known = self.metastore.sealed_to(log_id).await?;
+        let sealed = known.into_iter().map(|to| ((to.stream, to.lane), to.sealed)).collect();
+        let positions = go_on(&tails, &sealed, &self.backed_up().await?);
         self.metastore.register_log(log_id, &self.node, self.clock.now()).await?;
         let found =
             self.find_uploaded(log_id, &tails.iter().map(|(id, tail)| (*id, tail.trimmed)).collect()).await?;
         self.metastore.set_sealed_to(log_id, &positions).await?;
         self.reset_sealed(&positions).await?;
         self.bind().await?;
-        let again: u64 =
-            tails.iter().zip(&positions).map(|((_, tail), (_, at))| tail.sealed.0.saturating_sub(at.0)).sum();
+        let again = |lane| behind(&tails, &positions, lane, |tail| tail.sealed);
+        let Found { batches, empty } = found;
+        let empty = match empty {
+            0 => String::new(),
+            empty => format!(" and {empty} were not, as is so where processing left nothing of them"),
+        };
         self.done.push(format!(
-            "the metastore has learnt {imported} streams and the positions of record log {log_id}; {found} of its batches were found in S3; \
-             {again} records that were sealed before are delivered again, some perhaps twice. What was in S3 and not yet loaded into Redshift \
-             when the old metastore was lost is not known to this one: look for objects without a row and COPY them by hand"
+            "the metastore has learnt {imported} streams and the positions of record log {log_id}; {batches} of its batches were found in S3{empty}; \
+             {} records that were sealed before are delivered again{}, some perhaps twice. What was in S3 and not yet loaded into Redshift \
+             when the old metastore was lost is not known to this one: look for objects without a row and COPY them by hand",
+            again(Lane::Delivery),
+            and_backed_up(again(Lane::Backup), "backed up again")
         ));
         Ok(())
     }
@@ -251,15 +263,23 @@ impl Settlement {
         Ok(imported)
     }
 
+    /// The streams whose records go to a backup too.
+    async fn backed_up(&self) -> Result<BTreeSet<StreamId>> {
+        let streams = self.metastore.streams().await?;
+        let backed_up = streams.iter().filter(|stream| stream.destination.lane(Lane::Backup).is_some());
+        Ok(backed_up.map(|stream| stream.id).collect())
+    }
+
     /// A restored metastore may call batches sealed that were uploaded, and whose records the log has trimmed since: their objects say so.
-    async fn find_uploaded(&self, log: LogId, trimmed: &HashMap<StreamId, Position>) -> Result<usize> {
+    /// Where there is none, processing may have left nothing of the batch. (Error output that was beside it stays without a row.)
+    async fn find_uploaded(&self, log: LogId, trimmed: &HashMap<StreamId, Position>) -> Result<Found> {
         let sealed = self.metastore.sealed_batches(log).await?;
         let gone: Vec<_> = sealed
             .into_iter()
             .filter(|batch| trimmed.get(&batch.stream).is_some_and(|trimmed| batch.range.from < *trimmed))
             .collect();
         if gone.is_empty() {
-            return Ok(0);
+            return Ok(Found { batches: 0, empty: 0 });
         }
         let aws = Aws::from_chain(&self.config).await;
         let objects = S3Objects::new(aws::s3_client(&aws.s3, &self.config.s3));
@@ -267,13 +287,16 @@ impl Settlement {
         for batch in gone {
             let object =
                 objects.head(&batch.bucket, &batch.key).await.context("look for a batch's object")?;
-            let object = object.with_context(|| {
-                format!(
+            if object.is_none() && !self.may_be_empty(&batch).await? {
+                bail!(
                     "batch {} is neither in the record log nor in S3 at s3://{}/{}",
-                    batch.id, batch.bucket, batch.key
-                )
-            })?;
-            uploaded.push(Uploaded { id: batch.id, object, delivered: batch.copy_target.is_none() });
+                    batch.id,
+                    batch.bucket,
+                    batch.key
+                );
+            }
+            let delivered = batch.copy_target.is_none();
+            uploaded.push(Uploaded { id: batch.id, object, delivered, failed: Vec::new() });
         }
         let resource = format!("log:{log}");
         let lease = self.metastore.acquire_lease(&resource, &self.node, LEASE_TTL).await?;
@@ -281,13 +304,27 @@ impl Settlement {
         let marked = self.metastore.mark_uploaded(&lease, &uploaded, self.clock.now()).await;
         self.metastore.release_lease(&lease).await?;
         marked?;
-        Ok(uploaded.len())
+        let empty = uploaded.iter().filter(|upload| upload.object.is_none()).count();
+        Ok(Found { batches: uploaded.len() - empty, empty })
     }
 
-    async fn reset_sealed(&self, positions: &[(StreamId, Position)]) -> Result<()> {
+    /// Whether processing may have left nothing of a batch: only decompression does not put what it is given.
+    async fn may_be_empty(&self, batch: &Batch) -> Result<bool> {
+        let settings = self.metastore.destination(batch.stream, batch.stream_version).await?;
+        let decompresses =
+            settings.is_some_and(|settings| settings.s3().processing.active("Decompression").is_some());
+        Ok(batch.content == Content::Delivery && decompresses)
+    }
+
+    /// The log notes what is sealed on every lane of a stream: the least of their positions.
+    async fn reset_sealed(&self, positions: &[(StreamId, Lane, Position)]) -> Result<()> {
+        let mut least: HashMap<StreamId, Position> = HashMap::new();
+        for (stream, _, position) in positions {
+            least.entry(*stream).and_modify(|at| *at = (*at).min(*position)).or_insert(*position);
+        }
         let log = self.open_log().await?;
-        for (stream, position) in positions {
-            log.reset_sealed(*stream, *position);
+        for (stream, position) in least {
+            log.reset_sealed(stream, position);
         }
         close(log).await
     }
@@ -303,6 +340,88 @@ impl Settlement {
     }
 }
 
+/// What became of batches whose records the log has trimmed.
+struct Found {
+    /// Their objects are in S3.
+    batches: usize,
+    /// They have none.
+    empty: usize,
+}
+
+/// Where each lane of each stream of a log goes on: behind what is `known` of it, within what the log has. The delivery is a lane of every
+/// stream, the backup of those that have one or had one.
+fn go_on(
+    tails: &[(StreamId, StreamTail)],
+    known: &HashMap<(StreamId, Lane), Position>,
+    backed_up: &BTreeSet<StreamId>,
+) -> Vec<(StreamId, Lane, Position)> {
+    let lanes = tails.iter().flat_map(|(stream, tail)| Lane::ALL.map(|lane| (*stream, lane, tail)));
+    let lanes = lanes.filter(|(stream, lane, _)| {
+        *lane == Lane::Delivery || backed_up.contains(stream) || known.contains_key(&(*stream, *lane))
+    });
+    lanes
+        .map(|(stream, lane, tail)| {
+            let at = known.get(&(stream, lane)).copied().unwrap_or(Position::FIRST);
+            (stream, lane, at.clamp(tail.trimmed, tail.next))
+        })
+        .collect()
+}
+
+/// How many records a lane goes on before the end of, over all streams.
+fn behind(
+    tails: &[(StreamId, StreamTail)],
+    positions: &[(StreamId, Lane, Position)],
+    lane: Lane,
+    end: impl Fn(&StreamTail) -> Position,
+) -> u64 {
+    let tails: HashMap<StreamId, &StreamTail> = tails.iter().map(|(stream, tail)| (*stream, tail)).collect();
+    let of_lane = positions.iter().filter(|(_, of, _)| *of == lane);
+    of_lane.filter_map(|(stream, _, at)| Some(end(tails.get(stream)?).0.saturating_sub(at.0))).sum()
+}
+
+/// Words about backups, where there are any.
+fn and_backed_up(count: u64, what: &str) -> String {
+    if count == 0 { String::new() } else { format!(" and {count} {what}") }
+}
+
 async fn close(log: Arc<FileLog>) -> Result<()> {
     tokio::task::spawn_blocking(move || log.shutdown()).await.context("close the record log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_lane_goes_on_behind_what_is_known_of_it_within_what_the_log_has() {
+        let tail = |trimmed, sealed, next| StreamTail {
+            trimmed: Position(trimmed),
+            sealed: Position(sealed),
+            next: Position(next),
+        };
+        let [plain, backed_up, was_backed_up, new] = [1, 2, 3, 4].map(StreamId);
+        let tails = [
+            (plain, tail(0, 5, 10)),
+            (backed_up, tail(3, 8, 10)),
+            (was_backed_up, tail(0, 0, 10)),
+            (new, tail(4, 4, 4)),
+        ];
+        let known = HashMap::from([
+            ((plain, Lane::Delivery), Position(5)),
+            ((backed_up, Lane::Delivery), Position(99)),
+            ((was_backed_up, Lane::Backup), Position(2)),
+        ]);
+        let positions = go_on(&tails, &known, &BTreeSet::from([backed_up]));
+        let expected = [
+            (plain, Lane::Delivery, 5),
+            (backed_up, Lane::Delivery, 10),
+            (backed_up, Lane::Backup, 3),
+            (was_backed_up, Lane::Delivery, 0),
+            (was_backed_up, Lane::Backup, 2),
+            (new, Lane::Delivery, 4),
+        ];
+        assert_eq!(positions, expected.map(|(stream, lane, at)| (stream, lane, Position(at))));
+        assert_eq!(behind(&tails, &positions, Lane::Delivery, |tail| tail.next), 5 + 10);
+        assert_eq!(behind(&tails, &positions, Lane::Backup, |tail| tail.sealed), 5);
+    }
 }
