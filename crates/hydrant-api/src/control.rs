@@ -14,7 +14,7 @@ use crate::{
     describe,
     encryption::{self, KeyChoice},
     error::ApiError,
-    tags,
+    tags, update,
 };
 
 /// Between reading and writing another node may have written: then it is read again, this often.
@@ -131,6 +131,7 @@ impl Control {
         if stream.destination == *destination {
             return Ok(stream.clone());
         }
+        update::refuse_loss_of_backup(&stream.destination, destination)?;
         let (id, version, now) = (stream.id, stream.version, self.clock.now());
         let updated = self.metastore.update_destination(id, version, destination, now).await;
         let updated = updated.map_err(|error| match error {

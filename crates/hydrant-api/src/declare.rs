@@ -65,7 +65,7 @@ pub enum DeclareError {
     /// A stream of this name is still being deleted; later it will be gone.
     #[error("the stream {0} is being deleted")]
     Deleting(StreamName),
-    /// It cannot be: a key is not configured, there are too many streams or tags.
+    /// It cannot be: a key is not configured, there are too many streams or tags, its backup would be switched off.
     #[error("{message}")]
     Refused {
         /// The API's code.

@@ -1,7 +1,8 @@
 //! DescribeDeliveryStream's answer: what real Firehose echoes, defaults included, and no secret.
 
 use hydrant_types::{
-    CloudWatchLogging, Destination, RedshiftSettings, S3Settings, Stream, StreamEncryption, StreamStatus,
+    CloudWatchLogging, Destination, Processing, RedshiftSettings, S3Settings, Stream, StreamEncryption,
+    StreamStatus,
 };
 use serde_json::{Map, Value, json};
 
@@ -57,10 +58,13 @@ fn encryption(encryption: &StreamEncryption) -> Value {
 /// The settings in force as the configuration that makes them: the description's members under the configuration's names.
 pub(crate) fn configuration(destination: &Destination) -> Map<String, Value> {
     let described = match destination {
-        Destination::S3(s3) => s3_description(s3),
+        Destination::S3(s3) => extended_description(s3),
         Destination::Redshift(redshift) => redshift_description(redshift),
     };
     let Value::Object(mut config) = described else { return Map::new() };
+    if let Some(backup) = config.remove("S3BackupDescription") {
+        config.insert("S3BackupConfiguration".to_owned(), backup);
+    }
     if let Destination::Redshift(redshift) = destination {
         if let Some(s3) = config.remove("S3DestinationDescription") {
             config.insert("S3Configuration".to_owned(), s3);
@@ -75,15 +79,11 @@ pub(crate) fn configuration(destination: &Destination) -> Map<String, Value> {
 
 fn destination(destination: &Destination) -> Value {
     match destination {
-        Destination::S3(s3) => {
-            let mut extended = s3_description(s3);
-            extended["S3BackupMode"] = "Disabled".into();
-            json!({
-                "DestinationId": DESTINATION_ID,
-                "S3DestinationDescription": s3_description(s3),
-                "ExtendedS3DestinationDescription": extended,
-            })
-        }
+        Destination::S3(s3) => json!({
+            "DestinationId": DESTINATION_ID,
+            "S3DestinationDescription": s3_description(s3),
+            "ExtendedS3DestinationDescription": extended_description(s3),
+        }),
         Destination::Redshift(redshift) => json!({
             "DestinationId": DESTINATION_ID,
             "RedshiftDestinationDescription": redshift_description(redshift),
@@ -105,6 +105,32 @@ fn s3_description(s3: &S3Settings) -> Value {
     description
 }
 
+fn extended_description(s3: &S3Settings) -> Value {
+    let mut description = s3_description(s3);
+    set_processing_and_backup(&mut description, s3);
+    description
+}
+
+fn set_processing_and_backup(description: &mut Value, s3: &S3Settings) {
+    if s3.processing != Processing::default() {
+        description["ProcessingConfiguration"] = processing(&s3.processing);
+    }
+    description["S3BackupMode"] = if s3.backup.is_some() { "Enabled" } else { "Disabled" }.into();
+    if let Some(backup) = &s3.backup {
+        description["S3BackupDescription"] = s3_description(backup);
+    }
+}
+
+fn processing(processing: &Processing) -> Value {
+    let parameter =
+        |(name, value): &(String, String)| json!({"ParameterName": name, "ParameterValue": value});
+    let processors = processing.processors.iter().map(|processor| {
+        let parameters: Vec<Value> = processor.parameters.iter().map(parameter).collect();
+        json!({"Type": processor.kind, "Parameters": parameters})
+    });
+    json!({"Enabled": processing.enabled, "Processors": processors.collect::<Vec<_>>()})
+}
+
 fn redshift_description(redshift: &RedshiftSettings) -> Value {
     let mut copy = json!({"DataTableName": redshift.table});
     set(&mut copy, "DataTableColumns", redshift.columns.as_deref());
@@ -115,9 +141,9 @@ fn redshift_description(redshift: &RedshiftSettings) -> Value {
         "CopyCommand": copy,
         "RetryOptions": {"DurationInSeconds": redshift.retry_secs},
         "S3DestinationDescription": s3_description(&redshift.s3),
-        "S3BackupMode": "Disabled",
         "CloudWatchLoggingOptions": logging(&redshift.cloudwatch_logging),
     });
+    set_processing_and_backup(&mut description, &redshift.s3);
     set(&mut description, "Username", redshift.username.as_deref());
     if let Some(secret_arn) = &redshift.secret_arn {
         description["SecretsManagerConfiguration"] = json!({"Enabled": true, "SecretARN": secret_arn});
@@ -183,11 +209,26 @@ mod tests {
         faults.or(read).unwrap()
     }
 
-    fn every_destination() -> [(Kind, Destination); 3] {
+    /// With processors and a backup.
+    fn extended(mut config: Value) -> Value {
+        config["ProcessingConfiguration"] = json!({"Enabled": true, "Processors": [
+            {"Type": "AppendDelimiterToRecord"},
+            {"Type": "Decompression", "Parameters": [{"ParameterName": "CompressionFormat", "ParameterValue": "GZIP"}]},
+            {"Type": "CloudWatchLogProcessing", "Parameters": [{"ParameterName": "DataMessageExtraction", "ParameterValue": "True"}]},
+        ]});
+        config["S3BackupMode"] = "Enabled".into();
+        config["S3BackupConfiguration"] = s3_config();
+        config["S3BackupConfiguration"]["BucketARN"] = "arn:aws:s3:::backup".into();
+        config
+    }
+
+    fn every_destination() -> [(Kind, Destination); 5] {
         [
             (Kind::ExtendedS3, s3_config()),
             (Kind::Redshift, redshift_config()),
             (Kind::Redshift, with_secret()),
+            (Kind::ExtendedS3, extended(s3_config())),
+            (Kind::Redshift, extended(with_secret())),
         ]
         .map(|(kind, config)| (kind, read(kind, &config)))
     }
@@ -221,7 +262,6 @@ mod tests {
         for (kind, destination) in every_destination() {
             let config = Value::Object(configuration(&destination));
             let name = kind.configuration();
-            // Describe says that there is no backup; nothing else is not a member of the configuration.
             let findings = Findings::of_strict(&config, model::shape(&name));
             assert!(findings.is_empty(), "{findings:?}");
             assert_eq!(read(kind, &config), destination);

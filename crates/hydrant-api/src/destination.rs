@@ -1,8 +1,8 @@
 //! Where a stream's records go: the ten destinations of the API, and the settings of those that are delivered to.
 
 use hydrant_types::{
-    BucketName, BufferingHints, CloudWatchLogging, Compression, Destination, RedshiftSettings, S3Settings,
-    limits,
+    BucketName, BufferingHints, CloudWatchLogging, Compression, Destination, Processing, RedshiftSettings,
+    S3Settings, limits,
 };
 
 use crate::{
@@ -75,7 +75,8 @@ pub(crate) fn read(kind: Kind, config: &Node<'_>, faults: &mut Faults) -> Option
         return None;
     }
     match kind {
-        Kind::S3 | Kind::ExtendedS3 => s3_settings(config).map(Destination::S3),
+        Kind::S3 => s3_settings(config).map(Destination::S3),
+        Kind::ExtendedS3 => extended(s3_settings(config)?, config).map(Destination::S3),
         Kind::Redshift => redshift_settings(config).map(Destination::Redshift),
         _ => None,
     }
@@ -85,12 +86,12 @@ fn refuse_unsupported(kind: Kind, config: &Node<'_>, faults: &mut Faults) {
     match kind {
         Kind::S3 => refuse_in_s3(config, faults),
         Kind::ExtendedS3 => {
-            refuse_processing_and_backup(config, faults);
+            refuse_in_processing_and_backup(config, faults);
             refuse_in_extended_s3(config, faults);
             refuse_in_s3(config, faults);
         }
         Kind::Redshift => {
-            refuse_processing_and_backup(config, faults);
+            refuse_in_processing_and_backup(config, faults);
             refuse_in_s3(&config.at("S3Configuration"), faults);
             let role = config.at("SecretsManagerConfiguration").at("RoleARN");
             if config.at("SecretsManagerConfiguration").at("Enabled").is_true() && role.is_given() {
@@ -102,13 +103,16 @@ fn refuse_unsupported(kind: Kind, config: &Node<'_>, faults: &mut Faults) {
 }
 
 /// What is switched off has no effect in Firehose either.
-fn refuse_processing_and_backup(config: &Node<'_>, faults: &mut Faults) {
-    if rules::is_processing_on(config) {
-        faults.not_yet(&config.at("ProcessingConfiguration"), "ProcessingConfiguration");
+fn refuse_in_processing_and_backup(config: &Node<'_>, faults: &mut Faults) {
+    rules::refuse_processors(config, faults);
+    if let Some(backup) = backup_configuration(config) {
+        refuse_in_s3(&backup, faults);
     }
-    if config.at("S3BackupMode").is("Enabled") {
-        faults.not_yet(&config.at("S3BackupMode"), "S3BackupMode Enabled");
-    }
+}
+
+/// The backup's configuration, where it is switched on.
+fn backup_configuration<'a>(config: &Node<'a>) -> Option<Node<'a>> {
+    config.at("S3BackupMode").is("Enabled").then(|| config.at("S3BackupConfiguration"))
 }
 
 fn refuse_in_extended_s3(config: &Node<'_>, faults: &mut Faults) {
@@ -171,6 +175,21 @@ fn s3_settings(config: &Node<'_>) -> Option<S3Settings> {
     })
 }
 
+/// With what an extended destination has beside its objects' settings.
+fn extended(s3: S3Settings, config: &Node<'_>) -> Option<S3Settings> {
+    let backup = match backup_configuration(config) {
+        Some(backup) => Some(Box::new(s3_settings(&backup)?)),
+        None => None,
+    };
+    Some(S3Settings { processing: processing(config)?, backup, ..s3 })
+}
+
+fn processing(config: &Node<'_>) -> Option<Processing> {
+    let processors = config.at("ProcessingConfiguration").at("Processors").items();
+    let processors = processors.iter().map(rules::processor).collect::<Option<_>>()?;
+    Some(Processing { enabled: rules::is_processing_on(config), processors })
+}
+
 fn buffering(hints: &Node<'_>) -> BufferingHints {
     let number = |name: &str| hints.at(name).number().map(|number| number as u32);
     match (number("SizeInMBs"), number("IntervalInSeconds")) {
@@ -205,7 +224,7 @@ fn redshift_settings(config: &Node<'_>) -> Option<RedshiftSettings> {
         username: text(config, "Username"),
         secret_arn: text(&secret, "SecretARN").filter(|_| secret.at("Enabled").is_true()),
         retry_secs: retry_secs.map_or(limits::REDSHIFT_RETRY_SECS_DEFAULT, |number| number as u32),
-        s3: s3_settings(&config.at("S3Configuration"))?,
+        s3: extended(s3_settings(&config.at("S3Configuration"))?, config)?,
         cloudwatch_logging: cloudwatch_logging(&config.at("CloudWatchLoggingOptions")),
     })
 }

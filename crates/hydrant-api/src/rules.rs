@@ -13,7 +13,7 @@ use crate::{
     jdbc,
 };
 
-pub(crate) use processing::is_on as is_processing_on;
+pub(crate) use processing::{is_on as is_processing_on, read as processor, refuse as refuse_processors};
 
 /// Where an S3 configuration stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,13 @@ fn check_backup(config: &Node<'_>, faults: &mut Faults) {
     }
     if backup.is_given() {
         check_s3(&backup, Place::Objects, false, faults);
+        let interval = backup.at("BufferingHints").at("IntervalInSeconds");
+        if interval.number() == Some(0) {
+            faults.invalid(
+                &interval,
+                "BufferingHints.IntervalInSeconds must be greater than 0 for S3 backup: zero buffering is not supported for it.",
+            );
+        }
     }
 }
 

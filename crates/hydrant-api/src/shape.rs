@@ -54,6 +54,13 @@ pub(crate) enum Shape {
     Struct(&'static [Member]),
 }
 
+impl Shape {
+    /// Whether a structure has a member of this name.
+    pub(crate) fn has_member(&self, name: &str) -> bool {
+        matches!(self, Self::Struct(members) if members.iter().any(|member| member.name == name))
+    }
+}
+
 /// A member of a structure.
 #[derive(Debug)]
 pub(crate) struct Member {

@@ -23,12 +23,30 @@ pub(crate) fn apply(current: &Destination, input: &Value) -> Result<Destination,
     );
     refuse_switch(kind, same)?;
     let mut config = if same { describe::configuration(current) } else { Map::new() };
-    merge(&mut config, update);
+    merge(&mut config, &known(kind, update));
     let config = Value::Object(config);
     check_shape(kind, &config)?;
     let mut faults = Faults::default();
-    let read = destination::read(kind, &Node::root(&config), &mut faults);
+    // A plain update of an extended destination leaves alone what it has no member for.
+    let whole = if same && kind == Kind::S3 { Kind::ExtendedS3 } else { kind };
+    let read = destination::read(whole, &Node::root(&config), &mut faults);
     faults.or(read)
+}
+
+/// The members that the update has; others are ignored, as everywhere.
+fn known(kind: Kind, update: &Map<String, Value>) -> Map<String, Value> {
+    let shape = model::shape(&kind.update());
+    let known = update.iter().filter(|(name, _)| shape.has_member(name));
+    known.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// What is backed up stays so, as long as the destination is of its type.
+pub(crate) fn refuse_loss_of_backup(current: &Destination, next: &Destination) -> Result<(), ApiError> {
+    let same = std::mem::discriminant(current) == std::mem::discriminant(next);
+    if same && current.s3().backup.is_some() && next.s3().backup.is_none() {
+        return Err(ApiError::invalid_argument("Disabling S3 backup is not currently supported."));
+    }
+    Ok(())
 }
 
 /// What is missing is told by the update's names.

@@ -1,8 +1,12 @@
 //! Processors and their parameters.
 
+use hydrant_types::Processor;
+
 use crate::input::{Faults, Node};
 
 const PROCESSORS_MAX: usize = 5;
+/// How `Delimiter` says it: a backslash and an n, since a value of white space alone is not of the model's pattern.
+const NEWLINE: &str = r"\n";
 
 /// What the processors stand before.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,6 +26,38 @@ pub(crate) fn is_on(config: &Node<'_>) -> bool {
         Some(enabled) => enabled,
         None => !processing.at("Processors").items().is_empty(),
     }
+}
+
+/// Refuses the processors that are on and have no effect here yet, and what one that has leaves open.
+pub(crate) fn refuse(config: &Node<'_>, faults: &mut Faults) {
+    if !is_on(config) {
+        return;
+    }
+    for processor in config.at("ProcessingConfiguration").at("Processors").items() {
+        match processor.at("Type").text().unwrap_or_default() {
+            "Decompression" | "CloudWatchLogProcessing" => {}
+            "AppendDelimiterToRecord" => {
+                if parameter(&processor, "Delimiter").is_some_and(|delimiter| delimiter != NEWLINE) {
+                    faults.not_yet(&processor, r"AppendDelimiterToRecord with a Delimiter other than \n");
+                }
+            }
+            kind => faults.not_yet(&processor, &format!("The processor {kind}")),
+        }
+    }
+}
+
+/// A processor as it is kept and shown.
+pub(crate) fn read(processor: &Node<'_>) -> Option<Processor> {
+    let parameters = processor.at("Parameters").items().into_iter().map(|parameter| {
+        let (name, value) = (parameter.at("ParameterName").text()?, parameter.at("ParameterValue").text()?);
+        let value = match name {
+            "DataMessageExtraction" => value.to_ascii_lowercase(),
+            _ => value.to_owned(),
+        };
+        Some((name.to_owned(), value))
+    });
+    let parameters = parameters.collect::<Option<_>>()?;
+    Some(Processor { kind: processor.at("Type").text()?.to_owned(), parameters })
 }
 
 /// Whether a processor of this type is on.

@@ -115,6 +115,20 @@ async fn what_cannot_be_declared_says_why() {
     assert!(matches!(error, DeclareError::Deleting(_)), "{error}");
 }
 
+#[tokio::test]
+async fn a_backup_is_not_switched_off_by_a_file_either() {
+    let api = Api::start().await;
+    let config = "ExtendedS3DestinationConfiguration";
+    let backed_up = with(declaration(), &format!("{config}.S3BackupMode"), json!("Enabled"));
+    let backed_up = with(backed_up, &format!("{config}.S3BackupConfiguration"), s3());
+    assert_eq!(declare(&api, &declaration()).await, [Change::Created]);
+    assert_eq!(declare(&api, &backed_up).await, [Change::Destination(StreamVersion(2))]);
+    let error = api.control.declare(FILE, &declaration()).await.unwrap_err();
+    assert!(matches!(error, DeclareError::Refused { code: "InvalidArgumentException", .. }), "{error}");
+    assert_eq!(error.to_string(), "Disabling S3 backup is not currently supported.");
+    assert_eq!(declare(&api, &backed_up).await, []);
+}
+
 /// Pointer and message of everything that is wrong.
 fn faults(declaration: &Value) -> Vec<(String, String)> {
     let faults = check_declaration(declaration, "eu-west-1").unwrap_err();

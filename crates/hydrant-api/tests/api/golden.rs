@@ -39,6 +39,27 @@ async fn an_s3_stream_with_every_setting() {
 }
 
 #[tokio::test]
+async fn an_s3_stream_with_processors_and_a_backup() {
+    let api = Api::start().await;
+    let processors = json!([
+        {"Type": "Decompression", "Parameters": [{"ParameterName": "CompressionFormat", "ParameterValue": "GZIP"}]},
+        {"Type": "CloudWatchLogProcessing", "Parameters": [{"ParameterName": "DataMessageExtraction", "ParameterValue": "True"}]},
+        {"Type": "AppendDelimiterToRecord"},
+    ]);
+    let config = with(
+        every_s3_setting(),
+        "ProcessingConfiguration",
+        json!({"Enabled": true, "Processors": processors}),
+    );
+    let backup = json!({"RoleARN": ROLE, "BucketARN": "arn:aws:s3:::backup", "Prefix": "source/"});
+    let config = with(with(config, "S3BackupMode", json!("Enabled")), "S3BackupConfiguration", backup);
+    let input = json!({"DeliveryStreamName": "orders", "ExtendedS3DestinationConfiguration": config});
+    assert_snapshot!("create_processed", call(&api, "CreateDeliveryStream", input).await);
+    let name = json!({"DeliveryStreamName": "orders"});
+    assert_snapshot!("describe_processed", call(&api, "DescribeDeliveryStream", name).await);
+}
+
+#[tokio::test]
 async fn an_s3_stream_with_what_is_required() {
     let api = Api::start().await;
     let required = json!({"RoleARN": ROLE, "BucketARN": "arn:aws:s3:::demo"});

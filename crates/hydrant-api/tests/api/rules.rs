@@ -1,5 +1,6 @@
 //! Firehose's own rules, each with its code and text, and what is valid there and not done here yet.
 
+mod backup;
 mod destinations;
 mod prefix;
 mod processing;
@@ -199,11 +200,6 @@ async fn what_works_elsewhere_and_not_here_yet_is_refused_by_name() {
         (REDSHIFT, "SecretsManagerConfiguration", secret, "SecretsManagerConfiguration.RoleARN"),
     ] {
         is_not_yet(&create(&api, destination, with(valid(destination), member, value)).await, what);
-    }
-    for destination in [EXTENDED, REDSHIFT] {
-        let config =
-            with(with(valid(destination), "S3BackupMode", json!("Enabled")), "S3BackupConfiguration", s3());
-        is_not_yet(&create(&api, destination, config).await, "S3BackupMode Enabled");
     }
     assert!(api.streams.snapshot().streams().is_empty());
 }

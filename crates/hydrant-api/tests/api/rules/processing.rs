@@ -80,10 +80,80 @@ async fn processors_have_their_rules() {
     // Not said to be enabled, and yet there.
     let meant = with(s3(), "ProcessingConfiguration", json!({"Processors": [processor("Lambda", &[])]}));
     is_invalid(&create(&api, EXTENDED, meant).await, "LambdaArn is required when Lambda processor is used.");
+}
+
+#[tokio::test]
+async fn processors_that_have_no_effect_yet_are_refused_by_name_unless_they_are_switched_off() {
+    let api = Api::start().await;
+    let lambda = processor("Lambda", &[("LambdaArn", "arn:aws:lambda:eu-west-1:123456789012:function:f")]);
+    let deaggregation = processor("RecordDeAggregation", &[("SubRecordType", "JSON")]);
+    let delimiter = |value| processor("AppendDelimiterToRecord", &[("Delimiter", value)]);
     for destination in [EXTENDED, REDSHIFT] {
-        let good = with(valid(destination), "ProcessingConfiguration", processing(json!([lambda(&[])])));
-        is_not_yet(&create(&api, destination, good).await, "ProcessingConfiguration");
+        for (one, what) in [
+            (&lambda, "The processor Lambda"),
+            (&deaggregation, "The processor RecordDeAggregation"),
+            (&delimiter(","), r"AppendDelimiterToRecord with a Delimiter other than \n"),
+        ] {
+            let all = json!([processor("Decompression", &[]), one]);
+            let on = with(valid(destination), "ProcessingConfiguration", processing(all.clone()));
+            is_not_yet(&create(&api, destination, on).await, what);
+        }
+        let all = json!([lambda, deaggregation, delimiter(",")]);
+        let off = json!({"Enabled": false, "Processors": all});
+        let input = json!({"DeliveryStreamName": destination, destination: with(valid(destination), "ProcessingConfiguration", off.clone())});
+        let answer = api.call("CreateDeliveryStream", &input).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let shown =
+            api.call("DescribeDeliveryStream", &json!({"DeliveryStreamName": destination})).await.json();
+        let shown = &shown["DeliveryStreamDescription"]["Destinations"][0];
+        let shown = &shown[destination.replace("Configuration", "Description")]["ProcessingConfiguration"];
+        assert_eq!(*shown, off, "kept, for when it is switched on");
     }
+    let config = json!({
+        "RoleARN": ROLE, "BucketARN": "arn:aws:s3:::demo", "DynamicPartitioningConfiguration": {"Enabled": true},
+        "Prefix": "!{partitionKeyFromQuery:k}/", "ErrorOutputPrefix": "e/",
+        "ProcessingConfiguration": processing(json!([processor("MetadataExtraction", &[("JsonParsingEngine", "JQ-1.6")])])),
+    });
+    is_not_yet(&create(&api, EXTENDED, config).await, "The processor MetadataExtraction");
+}
+
+#[tokio::test]
+async fn processors_are_shown_as_given_but_for_the_value_that_is_kept_in_lower_case() {
+    let api = Api::start().await;
+    for destination in [EXTENDED, REDSHIFT] {
+        for (given, kept) in [("True", "true"), ("False", "false"), ("true", "true")] {
+            let all = |extraction| {
+                processing(json!([
+                    processor("AppendDelimiterToRecord", &[("Delimiter", r"\n")]),
+                    processor("Decompression", &[("CompressionFormat", "GZIP")]),
+                    processor("CloudWatchLogProcessing", &[("DataMessageExtraction", extraction)]),
+                ]))
+            };
+            let name = format!("{destination}-{given}");
+            let config = with(valid(destination), "ProcessingConfiguration", all(given));
+            let input = json!({"DeliveryStreamName": name, destination: config});
+            let answer = api.call("CreateDeliveryStream", &input).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let shown = api.call("DescribeDeliveryStream", &json!({"DeliveryStreamName": name})).await.json();
+            let shown = &shown["DeliveryStreamDescription"]["Destinations"][0];
+            let shown =
+                &shown[destination.replace("Configuration", "Description")]["ProcessingConfiguration"];
+            assert_eq!(*shown, all(kept));
+        }
+    }
+    // Meant by being given, and without parameters.
+    let meant = json!({"Processors": [{"Type": "AppendDelimiterToRecord"}]});
+    assert_eq!(create(&api, EXTENDED, with(s3(), "ProcessingConfiguration", meant)).await.status, 200);
+    let settings = api.streams.get("s").unwrap();
+    let active = settings.destination.s3().processing.active("AppendDelimiterToRecord").unwrap();
+    assert_eq!(active.parameter("Delimiter"), None);
+    let shown = api.call("DescribeDeliveryStream", &json!({"DeliveryStreamName": "s"})).await.json();
+    let shown = &shown["DeliveryStreamDescription"]["Destinations"][0];
+    assert_eq!(
+        shown["ExtendedS3DestinationDescription"]["ProcessingConfiguration"],
+        json!({"Enabled": true, "Processors": [{"Type": "AppendDelimiterToRecord", "Parameters": []}]})
+    );
+    assert!(shown["S3DestinationDescription"].get("ProcessingConfiguration").is_none());
 }
 
 #[tokio::test]
