@@ -40,10 +40,9 @@ fn known(kind: Kind, update: &Map<String, Value>) -> Map<String, Value> {
     known.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-/// What is backed up stays so, as long as the destination is of its type.
+/// What is backed up stays so, whatever the destination becomes: records are in the log that only the backup has still to take.
 pub(crate) fn refuse_loss_of_backup(current: &Destination, next: &Destination) -> Result<(), ApiError> {
-    let same = std::mem::discriminant(current) == std::mem::discriminant(next);
-    if same && current.s3().backup.is_some() && next.s3().backup.is_none() {
+    if current.s3().backup.is_some() && next.s3().backup.is_none() {
         return Err(ApiError::invalid_argument("Disabling S3 backup is not currently supported."));
     }
     Ok(())
