@@ -10,6 +10,7 @@ pub mod limits;
 pub mod load;
 pub mod name;
 pub mod options;
+pub mod prefix;
 pub mod seams;
 pub mod secret;
 pub mod size;
@@ -24,6 +25,7 @@ pub use ids::{
 pub use load::{CopyTarget, Load, LoadState, StatementId, Warehouse};
 pub use name::{BucketName, NameError, ObjectKey, StreamName};
 pub use options::{BadOption, OnDelete, StreamOptions};
+pub use prefix::{BadPrefix, ErrorOutputType, Prefix, time_zone};
 pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use secret::Secret;
 pub use size::ByteSize;
