@@ -1,48 +1,124 @@
 //! Where objects, manifests and the manifests of loads that were given up go in a bucket.
 //!
-//! Prefixes are literals here. The date is appended to the prefix directly, without a slash between: that is what Amazon Data
-//! Firehose does, whatever the table in its documentation shows (prefix `legacy` gives `legacy2026/07/13/14/…`).
+//! A key has one instant in it, however often: when the oldest record arrived, in the stream's time zone. Where the date is appended to a prefix
+//! it stands directly behind it, without a slash between: that is what Amazon Data Firehose does, whatever the table in its documentation shows
+//! (prefix `legacy` gives `legacy2026/07/13/14/…`). Random strings are drawn when a key is made, once: the key is part of a batch's row.
 
 use hydrant_types::{
-    BatchId, Compression, ErrorOutputType, LoadId, NameError, ObjectKey, S3Settings, StreamName,
-    StreamVersion, Timestamp,
+    BadPrefix, BatchId, Compression, Entropy, ErrorOutputType, LoadId, NameError, ObjectKey, Prefix,
+    PrefixDate, S3Settings, StreamName, StreamVersion, Timestamp, time_zone,
 };
+use jiff::{Zoned, tz::TimeZone};
 
 const DATE: &str = "%Y/%m/%d/%H/";
 const TIME: &str = "%Y-%m-%d-%H-%M-%S";
 
-/// `<prefix>yyyy/MM/dd/HH/<stream>-<version>-yyyy-MM-dd-HH-mm-ss-<batch id><extension>`, at the oldest record's arrival in UTC.
-///
-/// # Errors
-/// The key would be longer than S3 allows.
-pub fn object(
-    s3: &S3Settings,
-    stream: &StreamName,
-    version: StreamVersion,
-    oldest_arrival: Timestamp,
-    batch: BatchId,
-) -> Result<ObjectKey, NameError> {
-    let prefix = s3.prefix.as_deref().unwrap_or_default();
-    let (date, time) = (oldest_arrival.format_utc(DATE), oldest_arrival.format_utc(TIME));
-    let extension = Compression::extension(s3.compression);
-    format!("{prefix}{date}{stream}-{version}-{time}-{batch}{extension}").parse()
+/// Settings do not make a key. Those that the API takes do.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `Prefix` or `ErrorOutputPrefix` is none.
+    #[error("read the prefix {prefix:?}")]
+    Prefix {
+        /// As the settings have it.
+        prefix: String,
+        /// What is wrong with it.
+        #[source]
+        source: BadPrefix,
+    },
+    /// A part of the prefix stands for nothing here: a partition's key, an error output type where no error is.
+    #[error("a part of the prefix {0:?} stands for nothing")]
+    NoValue(String),
+    /// There is no such time zone.
+    #[error("there is no time zone {0:?}")]
+    NoZone(String),
+    /// The key is longer than S3 allows.
+    #[error(transparent)]
+    Key(#[from] NameError),
 }
 
-/// `<prefix><error output type>/yyyy/MM/dd/HH/<stream>-<version>-yyyy-MM-dd-HH-mm-ss-<batch id><extension>`.
+/// What a key says of its object.
+#[derive(Debug, Clone, Copy)]
+pub struct ObjectName<'a> {
+    /// Whose records it has.
+    pub stream: &'a StreamName,
+    /// The version of the settings it was made under.
+    pub version: StreamVersion,
+    /// Of its records.
+    pub oldest_arrival: Timestamp,
+    /// The batch that becomes this object.
+    pub batch: BatchId,
+}
+
+/// `<prefix><stream>-<version>-yyyy-MM-dd-HH-mm-ss-<batch id><extension>`; `yyyy/MM/dd/HH/` is part of a prefix without a timestamp, unless
+/// `date` says otherwise.
 ///
 /// # Errors
-/// The key would be longer than S3 allows.
+/// The settings make no key, or the key would be longer than S3 allows.
+pub fn object(
+    s3: &S3Settings,
+    date: PrefixDate,
+    name: ObjectName<'_>,
+    entropy: &dyn Entropy,
+) -> Result<ObjectKey, Error> {
+    let (at, prefix) = (moment(s3, name)?, read(s3.prefix.as_deref())?);
+    let mut key = evaluate(&prefix, &at, None, entropy)?;
+    if !prefix.has_timestamp() && date == PrefixDate::Append {
+        key += &at.strftime(DATE).to_string();
+    }
+    finish(key, s3, &at, name)
+}
+
+/// The same for the records of which `error` is true: below `ErrorOutputPrefix`, taken as it is; where there is none,
+/// `<prefix><error output type>/yyyy/MM/dd/HH/`.
+///
+/// # Errors
+/// As [`object`].
 pub fn error_object(
     s3: &S3Settings,
-    stream: &StreamName,
-    version: StreamVersion,
-    oldest_arrival: Timestamp,
-    batch: BatchId,
+    name: ObjectName<'_>,
     error: ErrorOutputType,
-) -> Result<ObjectKey, NameError> {
-    let prefix = s3.prefix.as_deref().unwrap_or_default();
-    let prefix = Some(format!("{prefix}{}/", error.as_str()));
-    object(&S3Settings { prefix, ..s3.clone() }, stream, version, oldest_arrival, batch)
+    entropy: &dyn Entropy,
+) -> Result<ObjectKey, Error> {
+    let at = moment(s3, name)?;
+    let given = s3.error_output_prefix.as_deref().filter(|prefix| !prefix.is_empty());
+    let key = match given {
+        Some(given) => evaluate(&read(Some(given))?, &at, Some(error), entropy)?,
+        None => {
+            let prefix = evaluate(&read(s3.prefix.as_deref())?, &at, None, entropy)?;
+            format!("{prefix}{}/{}", error.as_str(), at.strftime(DATE))
+        }
+    };
+    finish(key, s3, &at, name)
+}
+
+fn read(prefix: Option<&str>) -> Result<Prefix<'_>, Error> {
+    let prefix = prefix.unwrap_or_default();
+    Prefix::parse(prefix).map_err(|source| Error::Prefix { prefix: prefix.to_owned(), source })
+}
+
+fn evaluate(
+    prefix: &Prefix<'_>,
+    at: &Zoned,
+    error: Option<ErrorOutputType>,
+    entropy: &dyn Entropy,
+) -> Result<String, Error> {
+    prefix.evaluate(at, error, entropy).ok_or_else(|| Error::NoValue(prefix.to_string()))
+}
+
+/// The one instant of a key, in the stream's zone.
+fn moment(s3: &S3Settings, name: ObjectName<'_>) -> Result<Zoned, Error> {
+    let zone = match s3.time_zone.as_deref() {
+        None => TimeZone::UTC,
+        Some(id) => time_zone(id).ok_or_else(|| Error::NoZone(id.to_owned()))?,
+    };
+    Ok(name.oldest_arrival.to_jiff().to_zoned(zone))
+}
+
+fn finish(prefix: String, s3: &S3Settings, at: &Zoned, name: ObjectName<'_>) -> Result<ObjectKey, Error> {
+    let ObjectName { stream, version, batch, .. } = name;
+    let extension = s3.file_extension.as_deref().unwrap_or_else(|| Compression::extension(s3.compression));
+    let key = format!("{prefix}{stream}-{version}-{}-{batch}{extension}", at.strftime(TIME));
+    Ok(key.parse()?)
 }
 
 /// `<prefix>manifests/yyyy/MM/dd/HH/<stream>-yyyy-MM-dd-HH-mm-ss-<load id>`: without version and extension, as Firehose has it.
@@ -74,58 +150,4 @@ pub fn errors_manifest(manifest: &ObjectKey) -> Result<ObjectKey, NameError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
-
-    use super::*;
-
-    const ARRIVAL: Timestamp = Timestamp(1_783_954_800_000 + 61_000);
-    const ID: Uuid = Uuid::from_u128(0xc035_7a0f_495d_4eb6_9383_66b7_d934_7e15);
-
-    fn s3(prefix: Option<&str>, compression: Compression) -> S3Settings {
-        let prefix = prefix.map(str::to_owned);
-        S3Settings { prefix, compression, ..S3Settings::of_bucket("b".parse().unwrap()) }
-    }
-
-    fn key(prefix: Option<&str>, compression: Compression) -> String {
-        object(&s3(prefix, compression), &"orders".parse().unwrap(), StreamVersion(4), ARRIVAL, BatchId(ID))
-            .unwrap()
-            .into()
-    }
-
-    #[test]
-    fn keys_are_laid_out_as_firehose_lays_them_out() {
-        let name = "orders-4-2026-07-13-15-01-01-c0357a0f-495d-4eb6-9383-66b7d9347e15";
-        assert_eq!(key(None, Compression::Uncompressed), format!("2026/07/13/15/{name}"));
-        assert_eq!(key(Some("logs/"), Compression::Gzip), format!("logs/2026/07/13/15/{name}.gz"));
-        assert_eq!(key(Some("legacy"), Compression::Gzip), format!("legacy2026/07/13/15/{name}.gz"));
-    }
-
-    #[test]
-    fn a_manifest_has_neither_version_nor_extension() {
-        let stream = "orders".parse().unwrap();
-        let key = manifest(Some("a/manifests/"), &stream, ARRIVAL, LoadId(ID)).unwrap();
-        let name = "manifests/2026/07/13/15/orders-2026-07-13-15-01-01-c0357a0f-495d-4eb6-9383-66b7d9347e15";
-        assert_eq!(key.as_str(), format!("a/manifests/{name}"));
-        assert_eq!(errors_manifest(&key).unwrap().as_str(), format!("a/manifests/errors/{name}"));
-        let key = manifest(None, &stream, ARRIVAL, LoadId(ID)).unwrap();
-        assert_eq!(errors_manifest(&key).unwrap().as_str(), format!("errors/{name}"));
-    }
-
-    #[test]
-    fn a_key_that_s3_would_refuse_is_an_error() {
-        let long = "x".repeat(1000);
-        let s3 = s3(Some(&long), Compression::Gzip);
-        assert!(object(&s3, &"s".parse().unwrap(), StreamVersion(1), ARRIVAL, BatchId(ID)).is_err());
-    }
-
-    /// The API takes evaluated prefixes of 512 bytes: then every key there is fits.
-    #[test]
-    fn the_longest_prefix_leaves_room_for_every_key() {
-        let (prefix, name) = ("ä".repeat(256), "n".repeat(64).parse().unwrap());
-        let version = StreamVersion(u32::MAX);
-        assert!(object(&s3(Some(&prefix), Compression::Gzip), &name, version, ARRIVAL, BatchId(ID)).is_ok());
-        let manifest = manifest(Some(&prefix), &name, ARRIVAL, LoadId(ID)).unwrap();
-        assert!(errors_manifest(&manifest).is_ok());
-    }
-}
+mod tests;

@@ -61,6 +61,11 @@ impl Pipeline {
         self.decompression.is_some()
     }
 
+    /// How records fail in it; `None` where none can.
+    pub(crate) fn error(&self) -> Option<ErrorOutputType> {
+        self.decompression.map(|_| Decompression::FAILED.error)
+    }
+
     /// Follows every record that is kept.
     pub(crate) fn delimiter(&self) -> &[u8] {
         &self.delimiter

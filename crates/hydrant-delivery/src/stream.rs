@@ -59,9 +59,9 @@ pub(crate) enum Stop {
     /// The metastore refused a change for good.
     #[error("record the stream's progress")]
     Refused(#[source] hydrant_metastore::Error),
-    /// The object's key would be longer than S3 allows.
+    /// The settings make no key, or one that is longer than S3 allows.
     #[error("name the object")]
-    Key(#[from] hydrant_types::NameError),
+    Key(#[from] crate::object_key::Error),
     /// Records are left of a stream whose settings nobody knows any more.
     #[error("the stream's settings are gone from the metastore while records of it are left")]
     SettingsGone,

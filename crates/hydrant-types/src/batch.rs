@@ -126,17 +126,20 @@ impl From<Lane> for Content {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ErrorOutputType {
+    /// A processor could not do its work on them.
+    ProcessingFailed,
     /// A record could not be decompressed, or is not of CloudWatch Logs.
     DecompressionFailed,
 }
 
 impl ErrorOutputType {
     /// Every one.
-    pub const ALL: [Self; 1] = [Self::DecompressionFailed];
+    pub const ALL: [Self; 2] = [Self::ProcessingFailed, Self::DecompressionFailed];
 
     /// As it stands in keys.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::ProcessingFailed => "processing-failed",
             Self::DecompressionFailed => "decompression-failed",
         }
     }

@@ -24,8 +24,8 @@ pub use ids::{
 };
 pub use load::{CopyTarget, Load, LoadState, StatementId, Warehouse};
 pub use name::{BucketName, NameError, ObjectKey, StreamName};
-pub use options::{BadOption, OnDelete, StreamOptions};
-pub use prefix::{BadPrefix, ErrorOutputType, Prefix, time_zone};
+pub use options::{BadOption, OnDelete, PrefixDate, StreamOptions};
+pub use prefix::{BadPrefix, Prefix, time_zone};
 pub use seams::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use secret::Secret;
 pub use size::ByteSize;

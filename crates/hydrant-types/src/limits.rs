@@ -31,3 +31,7 @@ pub const REDSHIFT_RETRY_SECS_DEFAULT: u32 = 3600;
 pub const REQUEST_BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Longest S3 object key in bytes (S3 user guide, "Naming Amazon S3 objects").
 pub const OBJECT_KEY_LEN_MAX: usize = 1024;
+/// Longest evaluated `Prefix` or `ErrorOutputPrefix`, in bytes. The service looks at the shortest that it can evaluate to.
+pub const PREFIX_BYTES_MAX: usize = 512;
+/// Longest that a prefix can evaluate to, ever, so that each of its keys is one: date, stream, version, time, id and extension come behind it.
+pub const EVALUATED_PREFIX_BYTES_MAX: usize = 750;

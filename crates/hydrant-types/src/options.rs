@@ -25,6 +25,21 @@ pub struct StreamOptions {
     pub copy_retry: Option<Duration>,
     /// `hydrant:on-delete`.
     pub on_delete: OnDelete,
+    /// `hydrant:prefix-date`.
+    pub prefix_date: PrefixDate,
+}
+
+/// Whether `yyyy/MM/dd/HH/` is put behind a prefix in which there is no timestamp.
+///
+/// Firehose's documentation has it so. Of prefixes with other expressions in them, such as a random string alone, it is also said that they
+/// are taken as they are: who needs that sets `never`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PrefixDate {
+    /// It is.
+    #[default]
+    Append,
+    /// The prefix is taken as it is.
+    Never,
 }
 
 /// What becomes of records that are acknowledged and not delivered when their stream is deleted.
@@ -97,9 +112,17 @@ impl StreamOptions {
                     _ => return Err("deliver or discard"),
                 }
             }
+            Some("prefix-date") => {
+                self.prefix_date = match value {
+                    "append" => PrefixDate::Append,
+                    "never" => PrefixDate::Never,
+                    _ => return Err("append or never"),
+                }
+            }
             _ => {
                 return Err(
-                    "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:copy-retry, hydrant:on-delete",
+                    "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:copy-retry, hydrant:on-delete, \
+                     hydrant:prefix-date",
                 );
             }
         }
@@ -131,12 +154,14 @@ mod tests {
             ("hydrant:gzip-level", "1"),
             ("hydrant:copy-retry", "1m 30s"),
             ("hydrant:on-delete", "discard"),
+            ("hydrant:prefix-date", "never"),
         ]);
         let expected = StreamOptions {
             buffering_interval: Some(Duration::from_millis(250)),
             gzip_level: Some(1),
             copy_retry: Some(Duration::from_secs(90)),
             on_delete: OnDelete::Discard,
+            prefix_date: PrefixDate::Never,
         };
         assert_eq!(StreamOptions::from_tags(&all), Ok(expected));
         assert_eq!(StreamOptions::of_checked(&all), expected);
@@ -159,6 +184,7 @@ mod tests {
             ("hydrant:copy-retry", "99ms"),
             ("hydrant:copy-retry", "3h"),
             ("hydrant:on-delete", "Discard"),
+            ("hydrant:prefix-date", "true"),
             ("hydrant:", ""),
             ("hydrant:gziplevel", "1"),
         ] {

@@ -11,7 +11,7 @@ use std::{fmt, ops::RangeInclusive};
 
 use jiff::Zoned;
 
-use crate::Entropy;
+use crate::{Entropy, ErrorOutputType};
 
 pub use pattern::Pattern;
 pub use zone::time_zone;
@@ -38,28 +38,6 @@ pub enum Part<'a> {
     PartitionKeyFromQuery(&'a str),
     /// `!{partitionKeyFromLambda:<key>}`: a key that the Lambda function gives.
     PartitionKeyFromLambda(&'a str),
-}
-
-/// Why records are in an error output: what `!{firehose:error-output-type}` stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ErrorOutputType {
-    /// A processor could not do its work on them.
-    ProcessingFailed,
-    /// They are not the gzip that they were said to be.
-    DecompressionFailed,
-}
-
-impl ErrorOutputType {
-    /// All there are.
-    pub const ALL: [Self; 2] = [Self::ProcessingFailed, Self::DecompressionFailed];
-
-    /// As it stands in a key.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ProcessingFailed => "processing-failed",
-            Self::DecompressionFailed => "decompression-failed",
-        }
-    }
 }
 
 /// Why a text is no prefix, in the service's words where they are known.

@@ -140,10 +140,16 @@ pub struct S3Settings {
     pub bucket: BucketName,
     /// As given, so that it is echoed as given (`arn:aws:s3:::bucket`, other partitions).
     pub bucket_arn: String,
-    /// `Prefix`; a literal.
+    /// `Prefix` as given: a [`Prefix`](crate::Prefix).
     pub prefix: Option<String>,
-    /// `ErrorOutputPrefix`; a literal.
+    /// `ErrorOutputPrefix` as given: a [`Prefix`](crate::Prefix).
     pub error_output_prefix: Option<String>,
+    /// `CustomTimeZone`, a [zone](crate::time_zone) that keys have their times in; UTC where there is none.
+    #[serde(default)]
+    pub time_zone: Option<String>,
+    /// `FileExtension`, not empty: what an object's key ends with instead of its compression's extension.
+    #[serde(default)]
+    pub file_extension: Option<String>,
     /// When a batch is sealed.
     pub buffering: BufferingHints,
     /// How an object's bytes are encoded.
@@ -167,6 +173,8 @@ impl S3Settings {
             bucket,
             prefix: None,
             error_output_prefix: None,
+            time_zone: None,
+            file_extension: None,
             buffering: BufferingHints::default(),
             compression: Compression::default(),
             cloudwatch_logging: CloudWatchLogging::default(),

@@ -1,10 +1,16 @@
 //! A sealed batch on its way into S3.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use hydrant_log::error::Read;
 use hydrant_metastore::{Attempt, FailedObject, Subject, Uploaded};
-use hydrant_types::{Batch, BatchId, ErrorOutputType, ObjectKey, StoredObject, Timestamp};
+use hydrant_types::{Batch, BatchId, Entropy, ErrorOutputType, ObjectKey, StoredObject, Timestamp};
 use tracing::{Instrument as _, debug, error, info_span};
 use uuid::Uuid;
 
@@ -20,7 +26,7 @@ use crate::{
     backoff::Backoff,
     encoder::Encoder,
     metrics::Outcome,
-    object_key,
+    object_key::{self, ObjectName},
     object_store::{self, Body, Kind},
     recorder::Receipt,
     upload_gates::{Admission, Probe},
@@ -29,6 +35,29 @@ use crate::{
 /// Whether a bucket answers is found out within this time.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 const MIB: u64 = 1024 * 1024;
+
+/// Chance that is the same whenever it is asked anew: what is made from a batch again gets the same names.
+struct DrawnFrom {
+    id: BatchId,
+    draws: AtomicU64,
+}
+
+impl Entropy for DrawnFrom {
+    fn uuid(&self) -> Uuid {
+        let draw = self.draws.fetch_add(ErrorOutputType::ALL.len() as u64, Ordering::Relaxed);
+        let (high, low) = self.id.0.as_u64_pair();
+        let mixed = [high, low].map(|half| mix(half.wrapping_add(mix(draw))).to_be_bytes());
+        uuid::Builder::from_random_bytes(mixed.concat().try_into().unwrap_or_default()).into_uuid()
+    }
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood, 2014): every bit of its input moves about half of its output's.
+fn mix(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}
 
 /// What there is after a try: the object and what became of the records, or why not.
 type Tried = Result<(Option<StoredObject>, Processed), object_store::Error>;
@@ -102,7 +131,8 @@ impl Delivery {
             delivered: self.batch.copy_target.is_none(),
             failed: Vec::new(),
         };
-        for error in ErrorOutputType::ALL.into_iter().filter(|_| processed.failed > 0) {
+        let pipeline = self.settings.pipeline.clone().filter(|_| processed.failed > 0);
+        if let Some(error) = pipeline.and_then(|pipeline| pipeline.error()) {
             let (id, key) = self.failed_object(error)?;
             let piece = Piece::Failed(error, self.batch.sealed_at);
             if let (Some(object), written) = self.put_until_it_is_there(piece, &key).await? {
@@ -116,13 +146,16 @@ impl Delivery {
     /// Where records that failed go: derived from the batch, so that putting them again is the same object.
     fn failed_object(&self, error: ErrorOutputType) -> Result<(BatchId, ObjectKey), Stop> {
         let batch = &self.batch;
-        // The last bits of the batch's are random, and so are these.
-        let id = BatchId(Uuid::from_u128(
-            batch.id.0.as_u128() ^ u128::from(crc32fast::hash(error.as_str().as_bytes())),
-        ));
-        let (stream, version) = (&batch.stream_name, batch.stream_version);
-        let key =
-            object_key::error_object(&self.settings.s3, stream, version, batch.oldest_arrival, id, error)?;
+        // Both from the batch's own id, whose bits are random.
+        let drawn = DrawnFrom { id: batch.id, draws: AtomicU64::new(error as u64) };
+        let id = BatchId(drawn.uuid());
+        let name = ObjectName {
+            stream: &batch.stream_name,
+            version: batch.stream_version,
+            oldest_arrival: batch.oldest_arrival,
+            batch: id,
+        };
+        let key = object_key::error_object(&self.settings.s3, name, error, &drawn)?;
         Ok((id, key))
     }
 

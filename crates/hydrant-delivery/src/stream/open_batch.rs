@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hydrant_types::{
-    Batch, BatchId, BatchState, Clock, Lane, LogId, NameError, Position, PositionRange, S3Settings, Stream,
+    Batch, BatchId, BatchState, Clock, Entropy, Lane, LogId, Position, PositionRange, S3Settings, Stream,
     StreamOptions, Timestamp,
 };
 
@@ -12,7 +12,10 @@ use super::{
     lane_settings::LaneSettings,
     schedule::OpenView,
 };
-use crate::{Settings, object_key};
+use crate::{
+    Settings,
+    object_key::{self, ObjectName},
+};
 
 /// An interval of 0 means "no buffering, within a few seconds": this short, so that one burst is one object.
 const INTERVAL_MIN: Duration = Duration::from_millis(200);
@@ -97,8 +100,16 @@ impl OpenBatch {
         log: LogId,
         id: BatchId,
         now: Timestamp,
-    ) -> Result<Batch, NameError> {
+        entropy: &dyn Entropy,
+    ) -> Result<Batch, object_key::Error> {
         let (stream, s3, processed) = (&*self.stream, &*self.settings.s3, self.intake.processed());
+        let name = ObjectName {
+            stream: &stream.name,
+            version: stream.version,
+            oldest_arrival: self.oldest_arrival,
+            batch: id,
+        };
+        let date = StreamOptions::of_checked(&stream.tags).prefix_date;
         Ok(Batch {
             id,
             stream: stream.id,
@@ -111,7 +122,7 @@ impl OpenBatch {
             processed_bytes: processed.bytes + processed.failed_bytes,
             oldest_arrival: self.oldest_arrival,
             bucket: s3.bucket.clone(),
-            key: object_key::object(s3, &stream.name, stream.version, self.oldest_arrival, id)?,
+            key: object_key::object(s3, date, name, entropy)?,
             copy_target: stream.destination.copy_target().filter(|_| self.lane == Lane::Delivery),
             state: BatchState::Sealed,
             sealed_at: now,

@@ -352,7 +352,7 @@ impl Worker {
         let Some(range) = open.range() else { return Ok(()) };
         let shared = self.shared.clone();
         let id = BatchId(shared.entropy.uuid());
-        let batch = open.sealed(range, shared.log.log_id(), id, shared.clock.now())?;
+        let batch = open.sealed(range, shared.log.log_id(), id, shared.clock.now(), &*shared.entropy)?;
         self.filled_at_once = reason == Reason::Size && self.view(false).behind;
         let OpenBatch { settings, intake, .. } = open;
         let encoded = match intake.sink {
