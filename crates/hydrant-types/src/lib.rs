@@ -5,6 +5,9 @@
 //! whose system implementations are handed in by the binary, so that every decision can be replayed.
 
 pub mod batch;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ids;
 pub mod limits;
 pub mod load;
