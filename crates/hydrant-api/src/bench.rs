@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::{
     create,
     input::{Faults, Node},
-    model, put, rules, scanner, shape,
+    model, put, scanner, shape,
 };
 
 /// Records and bytes, as the scanner reads them; `None` where it declines.
@@ -32,5 +32,5 @@ pub fn create(body: &[u8]) -> Result<(), &'static str> {
 
 /// Whether a text is a prefix, with whatever expressions.
 pub fn prefix(text: &str) -> bool {
-    rules::prefix::parse(text).is_ok()
+    hydrant_types::Prefix::parse(text).is_ok()
 }

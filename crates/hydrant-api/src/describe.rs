@@ -58,7 +58,7 @@ fn encryption(encryption: &StreamEncryption) -> Value {
 /// The settings in force as the configuration that makes them: the description's members under the configuration's names.
 pub(crate) fn configuration(destination: &Destination) -> Map<String, Value> {
     let described = match destination {
-        Destination::S3(s3) => extended_description(s3),
+        Destination::S3(s3) => extended_s3_description(s3),
         Destination::Redshift(redshift) => redshift_description(redshift),
     };
     let Value::Object(mut config) = described else { return Map::new() };
@@ -82,7 +82,7 @@ fn destination(destination: &Destination) -> Value {
         Destination::S3(s3) => json!({
             "DestinationId": DESTINATION_ID,
             "S3DestinationDescription": s3_description(s3),
-            "ExtendedS3DestinationDescription": extended_description(s3),
+            "ExtendedS3DestinationDescription": extended_s3_description(s3),
         }),
         Destination::Redshift(redshift) => json!({
             "DestinationId": DESTINATION_ID,
@@ -105,9 +105,12 @@ fn s3_description(s3: &S3Settings) -> Value {
     description
 }
 
-fn extended_description(s3: &S3Settings) -> Value {
+/// With what only the newer shape has.
+fn extended_s3_description(s3: &S3Settings) -> Value {
     let mut description = s3_description(s3);
     set_processing_and_backup(&mut description, s3);
+    set(&mut description, "CustomTimeZone", s3.time_zone.as_deref());
+    set(&mut description, "FileExtension", s3.file_extension.as_deref());
     description
 }
 
@@ -186,6 +189,15 @@ mod tests {
         })
     }
 
+    fn extended_config() -> Value {
+        let mut config = s3_config();
+        config["Prefix"] = "!{timestamp:yyyy}/!{firehose:random-string}/".into();
+        config["ErrorOutputPrefix"] = "e/!{firehose:error-output-type}/".into();
+        config["CustomTimeZone"] = "Europe/Berlin".into();
+        config["FileExtension"] = ".json.gz".into();
+        config
+    }
+
     fn redshift_config() -> Value {
         json!({
             "RoleARN": "arn:aws:iam::123456789012:role/r",
@@ -222,9 +234,10 @@ mod tests {
         config
     }
 
-    fn every_destination() -> [(Kind, Destination); 5] {
+    fn every_destination() -> [(Kind, Destination); 6] {
         [
             (Kind::ExtendedS3, s3_config()),
+            (Kind::ExtendedS3, extended_config()),
             (Kind::Redshift, redshift_config()),
             (Kind::Redshift, with_secret()),
             (Kind::ExtendedS3, extended(s3_config())),

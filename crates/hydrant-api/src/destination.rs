@@ -1,14 +1,14 @@
 //! Where a stream's records go: the ten destinations of the API, and the settings of those that are delivered to.
 
 use hydrant_types::{
-    BucketName, BufferingHints, CloudWatchLogging, Compression, Destination, Processing, RedshiftSettings,
+    BucketName, BufferingHints, CloudWatchLogging, Compression, Destination, Prefix, Processing,
+    RedshiftSettings,
     S3Settings, limits,
 };
 
 use crate::{
     input::{Faults, Node},
-    jdbc,
-    rules::{self, prefix},
+    jdbc, rules,
 };
 
 /// A destination's type.
@@ -76,7 +76,7 @@ pub(crate) fn read(kind: Kind, config: &Node<'_>, faults: &mut Faults) -> Option
     }
     match kind {
         Kind::S3 => s3_settings(config).map(Destination::S3),
-        Kind::ExtendedS3 => extended(s3_settings(config)?, config).map(Destination::S3),
+        Kind::ExtendedS3 => extended_s3_settings(config).map(Destination::S3),
         Kind::Redshift => redshift_settings(config).map(Destination::Redshift),
         _ => None,
     }
@@ -124,14 +124,6 @@ fn refuse_in_extended_s3(config: &Node<'_>, faults: &mut Faults) {
     if partitioning.at("Enabled").is_true() {
         faults.not_yet(&partitioning, "DynamicPartitioningConfiguration");
     }
-    let extension = config.at("FileExtension");
-    if extension.filled().is_some() {
-        faults.not_yet(&extension, "FileExtension");
-    }
-    let zone = config.at("CustomTimeZone");
-    if zone.filled().is_some_and(|zone| zone != "UTC") {
-        faults.not_yet(&zone, "CustomTimeZone other than UTC");
-    }
 }
 
 fn refuse_in_s3(config: &Node<'_>, faults: &mut Faults) {
@@ -139,11 +131,10 @@ fn refuse_in_s3(config: &Node<'_>, faults: &mut Faults) {
     if key.is_given() {
         faults.not_yet(&key, "EncryptionConfiguration.KMSEncryptionConfig");
     }
-    for name in ["Prefix", "ErrorOutputPrefix"] {
-        let at = config.at(name);
-        if at.text().is_some_and(prefix::has_expressions) {
-            faults.not_yet(&at, &format!("{name} with expressions (!{{...}})"));
-        }
+    let prefix = config.at("Prefix");
+    let read = Prefix::parse(prefix.text().unwrap_or_default());
+    if read.is_ok_and(|prefix| prefix.has_partition_key()) {
+        faults.not_yet(&prefix, "Prefix with partition keys (!{partitionKeyFrom...})");
     }
     let format = config.at("CompressionFormat");
     if let Some(format_name) = format.text().filter(|name| compression(Some(name)).is_none()) {
@@ -173,6 +164,17 @@ fn s3_settings(config: &Node<'_>) -> Option<S3Settings> {
         cloudwatch_logging: cloudwatch_logging(&config.at("CloudWatchLoggingOptions")),
         ..S3Settings::of_bucket(bucket)
     })
+}
+
+/// What only the newer shape has.
+fn extended_s3_settings(config: &Node<'_>) -> Option<S3Settings> {
+    let filled = |name: &str| config.at(name).filled().map(str::to_owned);
+    let s3 = S3Settings {
+        time_zone: filled("CustomTimeZone"),
+        file_extension: filled("FileExtension"),
+        ..s3_settings(config)?
+    };
+    extended(s3, config)
 }
 
 /// With what an extended destination has beside its objects' settings.

@@ -4,7 +4,7 @@
 //! have had an effect here or not.
 
 mod elsewhere;
-pub(crate) mod prefix;
+mod prefix;
 mod processing;
 
 use crate::{
@@ -98,7 +98,7 @@ fn check_extended_s3(config: &Node<'_>, faults: &mut Faults) {
     check_backup(config, faults);
     check_conversion(config, faults);
     let zone = config.at("CustomTimeZone");
-    if zone.text().is_some_and(|zone| zone.len() == 3 && zone != "UTC") {
+    if zone.filled().is_some_and(|zone| hydrant_types::time_zone(zone).is_none()) {
         faults.invalid(
             &zone,
             "Provided custom time zone is not supported. Custom time zones are limited to UTC and non-3-letter IANA time zones.",

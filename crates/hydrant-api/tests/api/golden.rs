@@ -15,8 +15,10 @@ fn every_s3_setting() -> Value {
     json!({
         "RoleARN": ROLE,
         "BucketARN": "arn:aws-cn:s3:::demo",
-        "Prefix": "orders/",
-        "ErrorOutputPrefix": "errors/",
+        "Prefix": "orders/!{timestamp:yyyy/MM/dd}/",
+        "ErrorOutputPrefix": "errors/!{firehose:error-output-type}/",
+        "CustomTimeZone": "Europe/Berlin",
+        "FileExtension": ".json.gz",
         "BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 60},
         "CompressionFormat": "GZIP",
         "EncryptionConfiguration": {"NoEncryptionConfig": "NoEncryption"},

@@ -189,8 +189,6 @@ async fn what_works_elsewhere_and_not_here_yet_is_refused_by_name() {
             kms.clone(),
             "EncryptionConfiguration.KMSEncryptionConfig",
         ),
-        (EXTENDED, "FileExtension", json!(".json"), "FileExtension"),
-        (EXTENDED, "CustomTimeZone", json!("Europe/Berlin"), "CustomTimeZone other than UTC"),
         (
             REDSHIFT,
             "S3Configuration.EncryptionConfiguration",

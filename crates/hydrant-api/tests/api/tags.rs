@@ -96,10 +96,11 @@ async fn tags_that_are_settings_must_mean_something() {
         ("hydrant:gzip-level", "0", "a number from 1 (fast) to 9 (small)"),
         ("hydrant:copy-retry", "1", "a duration from 100ms to 2h, such as 30s"),
         ("hydrant:on-delete", "keep", "deliver or discard"),
+        ("hydrant:prefix-date", "yes", "append or never"),
         (
             "hydrant:buffering",
             "1s",
-            "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:copy-retry, hydrant:on-delete",
+            "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:copy-retry, hydrant:on-delete, hydrant:prefix-date",
         ),
     ] {
         let message = format!("Tag {key} is not valid: expected {expected}.");

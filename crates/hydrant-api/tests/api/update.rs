@@ -86,6 +86,52 @@ async fn what_belongs_together_is_replaced_together() {
 }
 
 #[tokio::test]
+async fn prefixes_zones_and_extensions_are_updated_by_the_rules_of_creation() {
+    let api = Api::start().await;
+    create(&api, "ExtendedS3DestinationConfiguration", every_s3_setting()).await;
+    let extended = "ExtendedS3DestinationUpdate";
+    let refused = async |change: Value, message: &str| {
+        update(&api, "1", extended, change).await.is_error(400, "InvalidArgumentException", message);
+    };
+    let constraint = "The supplied prefix(es) do not satisfy the following constraint:";
+    refused(
+        json!({"ErrorOutputPrefix": "", "Prefix": "!{timestamp:yyyy}/"}),
+        &format!("{constraint} ErrorOutputPrefix cannot be null or empty when Prefix contains expressions"),
+    )
+    .await;
+    refused(
+        json!({"ErrorOutputPrefix": "!{timestamp:yyyy}/"}),
+        &format!("{constraint} ErrorOutputPrefix must contain at least one occurrence of !{{firehose:error-output-type}}"),
+    )
+    .await;
+    refused(
+        json!({"CustomTimeZone": "CET"}),
+        "Provided custom time zone is not supported. Custom time zones are limited to UTC and non-3-letter IANA time zones.",
+    )
+    .await;
+    let change =
+        json!({"Prefix": "!{timestamp:yyyy}/", "CustomTimeZone": "Asia/Kolkata", "FileExtension": ".json"});
+    done(&update(&api, "1", extended, change).await);
+    let shown = async || describe(&api).await["Destinations"][0].clone();
+    let description = shown().await["ExtendedS3DestinationDescription"].clone();
+    let of = |name: &str| description[name].as_str().unwrap_or_default().to_owned();
+    assert_eq!(
+        [of("Prefix"), of("ErrorOutputPrefix"), of("CustomTimeZone"), of("FileExtension")],
+        ["!{timestamp:yyyy}/", "e/", "Asia/Kolkata", ".json"]
+    );
+    assert!(shown().await["S3DestinationDescription"].get("CustomTimeZone").is_none());
+    // The older shape has neither: it does not set them, and it does not take them away.
+    let change = json!({"Prefix": "q/", "FileExtension": ".txt", "CustomTimeZone": 7});
+    done(&update(&api, "2", "S3DestinationUpdate", change).await);
+    let description = shown().await["ExtendedS3DestinationDescription"].clone();
+    assert_eq!((&description["Prefix"], &description["FileExtension"]), (&json!("q/"), &json!(".json")));
+    assert_eq!(description["CustomTimeZone"], "Asia/Kolkata");
+    done(&update(&api, "3", extended, json!({"FileExtension": "", "CustomTimeZone": ""})).await);
+    let description = shown().await["ExtendedS3DestinationDescription"].clone();
+    assert!(description.get("FileExtension").is_none() && description.get("CustomTimeZone").is_none());
+}
+
+#[tokio::test]
 async fn redshift_is_updated_member_by_member_and_its_staging_too() {
     let api = Api::start().await;
     let config = with(redshift(), "RetryOptions", json!({"DurationInSeconds": 60}));

@@ -136,6 +136,18 @@ async fn each_destinations_rules_have_their_texts() {
         ),
         (
             EXTENDED,
+            "CustomTimeZone",
+            json!("Europe/Berlim"),
+            "Provided custom time zone is not supported. Custom time zones are limited to UTC and non-3-letter IANA time zones.",
+        ),
+        (
+            EXTENDED,
+            "CustomTimeZone",
+            json!("europe/berlin"),
+            "Provided custom time zone is not supported. Custom time zones are limited to UTC and non-3-letter IANA time zones.",
+        ),
+        (
+            EXTENDED,
             "BufferingHints",
             json!({"SizeInMBs": 5}),
             "BufferingHints: SizeInMBs and IntervalInSeconds must be given together or not at all.",

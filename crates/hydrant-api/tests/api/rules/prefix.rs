@@ -47,6 +47,32 @@ async fn prefixes_have_their_rules() {
             json!("!{firehose:error-output-type}!{partitionKeyFromQuery:k}"),
             "Dynamic Partitioning Namespaces can't be part of an error prefix expression",
         ),
+        (
+            json!("!{timestamp:yyyyy[MM]}"),
+            json!("e/"),
+            "Invalid conversion character used in the value of the expression in Prefix",
+        ),
+        (
+            json!("!{timestamp:MMMMMM}"),
+            json!("e/"),
+            "Invalid conversion character used in the value of the expression in Prefix",
+        ),
+        (
+            json!("!{timestamp:yyyy}".to_owned() + &"p".repeat(509)),
+            json!("e/"),
+            "Length of evaluated prefix cannot be greater than 512",
+        ),
+        // At least a letter each, and too long for any key in every zone there is.
+        (
+            json!(format!("!{{timestamp:{}}}", "zzzz ".repeat(60))),
+            json!("e/"),
+            "Length of evaluated prefix cannot be greater than 512",
+        ),
+        (
+            json!(null),
+            json!("!{firehose:random-string}".repeat(40) + error_type),
+            "Length of evaluated ErrorOutputPrefix cannot be greater than 512",
+        ),
         (json!("p".repeat(513)), json!(null), "Length of evaluated prefix cannot be greater than 512"),
         (json!("ä".repeat(257)), json!(null), "Length of evaluated prefix cannot be greater than 512"),
         (
@@ -87,7 +113,19 @@ async fn prefixes_have_their_rules() {
     }
     let valid =
         with(with(s3(), "Prefix", json!("!{timestamp:yyyy}/")), "ErrorOutputPrefix", json!(error_type));
-    is_not_yet(&create(&api, EXTENDED, valid).await, "Prefix with expressions (!{...})");
+    assert_eq!(create(&api, EXTENDED, valid).await.status, 200);
+    for key in ["!{partitionKeyFromQuery:k}/", "!{partitionKeyFromLambda:k}/"] {
+        let keyed = with(with(s3(), "Prefix", json!(key)), "ErrorOutputPrefix", json!("e/"));
+        let answer = create(&api, EXTENDED, keyed).await;
+        is_not_yet(&answer, "Prefix with partition keys (!{partitionKeyFrom...})");
+    }
+    let longest = with(
+        with(s3(), "Prefix", json!("!{timestamp:yyyy}".to_owned() + &"p".repeat(508))),
+        "ErrorOutputPrefix",
+        json!("e/"),
+    );
+    let input = json!({"DeliveryStreamName": "longest", EXTENDED: longest});
+    assert_eq!(api.call("CreateDeliveryStream", &input).await.status, 200);
     let longest = with(s3(), "Prefix", json!("p".repeat(512)));
     assert_eq!(create(&api, EXTENDED, longest).await.status, 200);
 }
