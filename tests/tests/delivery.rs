@@ -1,6 +1,7 @@
 //! The main job: what is put arrives once, in S3 and in the table, and can be followed there.
 
-use hydrant_e2e::Site;
+use aws_sdk_firehose::types::{CompressionFormat, ExtendedS3DestinationConfiguration};
+use hydrant_e2e::{BUCKET, ROLE, Site};
 
 #[tokio::test]
 async fn every_acknowledged_record_arrives_once_in_s3() {
@@ -42,6 +43,57 @@ async fn an_objects_key_is_laid_out_as_firehose_does() {
     let form =
         format!(r"^orders/\d{{4}}/\d\d/\d\d/\d\d/orders-1-\d{{4}}-\d\d-\d\d-\d\d-\d\d-\d\d-{uuid}\.gz$");
     assert!(regex::Regex::new(&form).unwrap().is_match(&keys[0]), "{keys:?}");
+    service.stop().await;
+}
+
+#[tokio::test]
+async fn an_objects_key_has_expressions_a_zone_and_an_extension() {
+    let site = Site::new().await;
+    let service = site.serve().await;
+    let producer = service.producer();
+    let destination = ExtendedS3DestinationConfiguration::builder()
+        .role_arn(ROLE)
+        .bucket_arn(format!("arn:aws:s3:::{BUCKET}"))
+        .prefix("by-hour/!{timestamp:yyyy-MM-dd'T'HH}/!{firehose:random-string}/!{timestamp:mm}/")
+        .error_output_prefix("errors/!{firehose:error-output-type}/")
+        .custom_time_zone("Asia/Kathmandu")
+        .file_extension(".jsonl.gz")
+        .compression_format(CompressionFormat::Gzip)
+        .build()
+        .unwrap();
+    let create = producer.client().create_delivery_stream().delivery_stream_name("orders");
+    create.extended_s3_destination_configuration(destination).send().await.unwrap();
+    let before = std::time::SystemTime::now();
+    producer.put("orders", [1, 2]).await;
+    site.expect_in_s3("by-hour/", &[1, 2]).await;
+    let keys = site.keys("").await;
+    let uuid = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
+    let form = format!(
+        r"^by-hour/(\d{{4}}-\d\d-\d\d)T(\d\d)/[0-9a-f]{{8}}-[0-9a-f]{{2}}/(\d\d)/orders-1-(\d{{4}}-\d\d-\d\d)-(\d\d)-(\d\d)-\d\d-{uuid}\.jsonl\.gz$"
+    );
+    let form = regex::Regex::new(&form).unwrap();
+    for key in keys {
+        let parts = form.captures(&key).unwrap_or_else(|| panic!("{key}"));
+        assert_eq!(
+            (&parts[1], &parts[2], &parts[3]),
+            (&parts[4], &parts[5], &parts[6]),
+            "one instant: {key}"
+        );
+        // Nepal is 5 hours and 45 minutes ahead of UTC.
+        let minute = |time: std::time::SystemTime| {
+            (time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() / 60 + 345) % 1440
+        };
+        let told = parts[5].parse::<u64>().unwrap() * 60 + parts[6].parse::<u64>().unwrap();
+        let since = (told + 1440 - minute(before)) % 1440;
+        assert!(since <= 2, "{since} minutes after the put: {key}");
+    }
+    let described = producer.client().describe_delivery_stream().delivery_stream_name("orders").send().await;
+    let described = described.unwrap().delivery_stream_description.unwrap();
+    let shown = described.destinations()[0].extended_s3_destination_description().unwrap();
+    assert_eq!(
+        (shown.custom_time_zone(), shown.file_extension()),
+        (Some("Asia/Kathmandu"), Some(".jsonl.gz"))
+    );
     service.stop().await;
 }
 
