@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use crate::Tags;
+use crate::{S3Options, Tags};
 
 /// What every such tag's key begins with.
 const PREFIX: &str = "hydrant:";
 /// The tag that says what becomes of a stream's records when it is deleted.
 const ON_DELETE: &str = "hydrant:on-delete";
+
+/// What is said of a tag that there is not.
+const NAMES: &str = "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:copy-retry, hydrant:on-delete, \
+                     hydrant:prefix-date, hydrant:expected-bucket-owner, hydrant:acl, hydrant:storage-class, hydrant:object-tags, \
+                     hydrant:s3-endpoint, hydrant:s3-region";
 
 /// Shorter than this an interval seals batch after batch of single records; longer than this the API has none either.
 const INTERVAL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(900));
@@ -15,7 +20,7 @@ const INTERVAL: (Duration, Duration) = (Duration::from_millis(1), Duration::from
 const COPY_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(7200));
 
 /// What a stream's `hydrant:…` tags say; what they do not say is `None`, and the API's shape and the configuration decide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StreamOptions {
     /// `hydrant:buffering-interval`, 1 ms to 15 min: instead of `IntervalInSeconds`.
     pub buffering_interval: Option<Duration>,
@@ -27,6 +32,8 @@ pub struct StreamOptions {
     pub on_delete: OnDelete,
     /// `hydrant:prefix-date`.
     pub prefix_date: PrefixDate,
+    /// Those about objects in S3.
+    pub s3: S3Options,
 }
 
 /// Whether `yyyy/MM/dd/HH/` is put behind a prefix in which there is no timestamp.
@@ -91,7 +98,11 @@ impl StreamOptions {
     }
 
     fn set(&mut self, key: &str, value: &str) -> Result<(), &'static str> {
-        match key.strip_prefix(PREFIX) {
+        let name = key.strip_prefix(PREFIX);
+        if let Some(set) = name.and_then(|name| self.s3.set(name, value)) {
+            return set;
+        }
+        match name {
             Some("buffering-interval") => {
                 let interval =
                     duration(value, INTERVAL).ok_or("a duration from 1ms to 15m, such as 250ms")?;
@@ -120,10 +131,7 @@ impl StreamOptions {
                 }
             }
             _ => {
-                return Err(
-                    "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:copy-retry, hydrant:on-delete, \
-                     hydrant:prefix-date",
-                );
+                return Err(NAMES);
             }
         }
         Ok(())
@@ -162,8 +170,9 @@ mod tests {
             copy_retry: Some(Duration::from_secs(90)),
             on_delete: OnDelete::Discard,
             prefix_date: PrefixDate::Never,
+            s3: S3Options::default(),
         };
-        assert_eq!(StreamOptions::from_tags(&all), Ok(expected));
+        assert_eq!(StreamOptions::from_tags(&all), Ok(expected.clone()));
         assert_eq!(StreamOptions::of_checked(&all), expected);
         assert_eq!(
             StreamOptions::from_tags(&tags(&[("hydrant", "x"), ("a", "")])),
@@ -185,6 +194,12 @@ mod tests {
             ("hydrant:copy-retry", "3h"),
             ("hydrant:on-delete", "Discard"),
             ("hydrant:prefix-date", "true"),
+            ("hydrant:expected-bucket-owner", "12345678901"),
+            ("hydrant:acl", "public-read"),
+            ("hydrant:storage-class", "standard"),
+            ("hydrant:object-tags", "team"),
+            ("hydrant:s3-endpoint", "s3.example"),
+            ("hydrant:s3-region", "EU"),
             ("hydrant:", ""),
             ("hydrant:gziplevel", "1"),
         ] {
@@ -197,6 +212,25 @@ mod tests {
             let read = StreamOptions::from_tags(&tags(&[("hydrant:buffering-interval", value)])).unwrap();
             assert_eq!(read.buffering_interval, Some(interval));
         }
+    }
+
+    #[test]
+    fn options_about_objects_are_read_too() {
+        let tags = tags(&[
+            ("hydrant:expected-bucket-owner", "123456789012"),
+            ("hydrant:acl", "bucket-owner-full-control"),
+            ("hydrant:storage-class", "GLACIER_IR"),
+            ("hydrant:object-tags", "team=shop cost=1"),
+            ("hydrant:s3-endpoint", "http://127.0.0.1:9000"),
+            ("hydrant:s3-region", "eu-west-1"),
+        ]);
+        let s3 = StreamOptions::from_tags(&tags).unwrap().s3;
+        assert_eq!(s3.expected_bucket_owner.unwrap().as_str(), "123456789012");
+        assert_eq!(s3.acl.unwrap().as_str(), "bucket-owner-full-control");
+        assert_eq!(s3.storage_class.unwrap().as_str(), "GLACIER_IR");
+        assert_eq!(s3.object_tags.unwrap().as_header(), "team=shop&cost=1");
+        assert_eq!(s3.endpoint.unwrap().as_str(), "http://127.0.0.1:9000");
+        assert_eq!(s3.region.unwrap().as_str(), "eu-west-1");
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl Destination {
 /// How objects are written to S3.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct S3Settings {
-    /// Kept and echoed; not assumed yet.
+    /// Whom objects are written as, where roles are assumed; empty: the process's own credentials.
     pub role_arn: String,
     /// From `BucketARN`.
     pub bucket: BucketName,
@@ -154,6 +154,9 @@ pub struct S3Settings {
     pub buffering: BufferingHints,
     /// How an object's bytes are encoded.
     pub compression: Compression,
+    /// `EncryptionConfiguration.KMSEncryptionConfig.AWSKMSKeyARN`: the key that S3 encrypts objects with; `None`: as the bucket says.
+    #[serde(default)]
+    pub kms_key_arn: Option<String>,
     /// Kept and echoed, without effect.
     pub cloudwatch_logging: CloudWatchLogging,
     /// `ProcessingConfiguration`: what is done to each record before it is written.
@@ -177,6 +180,7 @@ impl S3Settings {
             file_extension: None,
             buffering: BufferingHints::default(),
             compression: Compression::default(),
+            kms_key_arn: None,
             cloudwatch_logging: CloudWatchLogging::default(),
             processing: Processing::default(),
             backup: None,
