@@ -97,7 +97,10 @@ fn s3_description(s3: &S3Settings) -> Value {
         "BucketARN": s3.bucket_arn,
         "BufferingHints": {"SizeInMBs": s3.buffering.size_mb, "IntervalInSeconds": s3.buffering.interval_secs},
         "CompressionFormat": s3.compression.as_api(),
-        "EncryptionConfiguration": {"NoEncryptionConfig": "NoEncryption"},
+        "EncryptionConfiguration": match &s3.kms_key_arn {
+            Some(arn) => json!({"KMSEncryptionConfig": {"AWSKMSKeyARN": arn}}),
+            None => json!({"NoEncryptionConfig": "NoEncryption"}),
+        },
         "CloudWatchLoggingOptions": logging(&s3.cloudwatch_logging),
     });
     set(&mut description, "Prefix", s3.prefix.as_deref());
@@ -185,6 +188,7 @@ mod tests {
         json!({
             "RoleARN": "arn:aws:iam::123456789012:role/r", "BucketARN": "arn:aws:s3:::b", "Prefix": "p/",
             "CompressionFormat": "GZIP", "BufferingHints": {"SizeInMBs": 2, "IntervalInSeconds": 3},
+            "EncryptionConfiguration": {"KMSEncryptionConfig": {"AWSKMSKeyARN": "arn:aws:kms:eu-west-1:123456789012:key/k"}},
             "CloudWatchLoggingOptions": {"Enabled": true, "LogGroupName": "g", "LogStreamName": "s"},
         })
     }

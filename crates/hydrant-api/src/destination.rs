@@ -127,10 +127,6 @@ fn refuse_in_extended_s3(config: &Node<'_>, faults: &mut Faults) {
 }
 
 fn refuse_in_s3(config: &Node<'_>, faults: &mut Faults) {
-    let key = config.at("EncryptionConfiguration").at("KMSEncryptionConfig");
-    if key.is_given() {
-        faults.not_yet(&key, "EncryptionConfiguration.KMSEncryptionConfig");
-    }
     let prefix = config.at("Prefix");
     let read = Prefix::parse(prefix.text().unwrap_or_default());
     if read.is_ok_and(|prefix| prefix.has_partition_key()) {
@@ -161,6 +157,7 @@ fn s3_settings(config: &Node<'_>) -> Option<S3Settings> {
         error_output_prefix: text(config, "ErrorOutputPrefix"),
         buffering: buffering(&config.at("BufferingHints")),
         compression: compression(config.at("CompressionFormat").text())?,
+        kms_key_arn: text(&config.at("EncryptionConfiguration").at("KMSEncryptionConfig"), "AWSKMSKeyARN"),
         cloudwatch_logging: cloudwatch_logging(&config.at("CloudWatchLoggingOptions")),
         ..S3Settings::of_bucket(bucket)
     })

@@ -37,6 +37,7 @@ pub(crate) fn check(kind: Kind, config: &Node<'_>, faults: &mut Faults) {
 fn check_s3(config: &Node<'_>, place: Place, partitioned: bool, faults: &mut Faults) {
     check_logging(config, faults);
     check_buffering(config, faults);
+    check_object_encryption(config, faults);
     if place == Place::RedshiftStaging {
         let format = config.at("CompressionFormat");
         if !matches!(format.text(), None | Some("UNCOMPRESSED" | "GZIP")) {
@@ -63,6 +64,16 @@ fn check_buffering(config: &Node<'_>, faults: &mut Faults) {
         faults.invalid(
             &hints,
             "BufferingHints: SizeInMBs and IntervalInSeconds must be given together or not at all.",
+        );
+    }
+}
+
+fn check_object_encryption(config: &Node<'_>, faults: &mut Faults) {
+    let encryption = config.at("EncryptionConfiguration");
+    if encryption.at("NoEncryptionConfig").is_given() && encryption.at("KMSEncryptionConfig").is_given() {
+        faults.invalid(
+            &encryption,
+            "EncryptionConfiguration: NoEncryptionConfig and KMSEncryptionConfig cannot be given together.",
         );
     }
 }

@@ -21,7 +21,7 @@ fn every_s3_setting() -> Value {
         "FileExtension": ".json.gz",
         "BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 60},
         "CompressionFormat": "GZIP",
-        "EncryptionConfiguration": {"NoEncryptionConfig": "NoEncryption"},
+        "EncryptionConfiguration": {"KMSEncryptionConfig": {"AWSKMSKeyARN": "arn:aws:kms:eu-west-1:123456789012:key/objects"}},
         "CloudWatchLoggingOptions": {"Enabled": true, "LogGroupName": "/aws/firehose/orders", "LogStreamName": "S3Delivery"},
         "S3BackupMode": "Disabled",
     })

@@ -174,27 +174,29 @@ async fn encryption_keys_have_their_rules() {
 }
 
 #[tokio::test]
+async fn objects_are_encrypted_with_a_key_or_as_the_bucket_says_and_not_both() {
+    let api = Api::start().await;
+    let both = json!({"NoEncryptionConfig": "NoEncryption", "KMSEncryptionConfig": {"AWSKMSKeyARN": KEY}});
+    for (destination, member) in [
+        (EXTENDED, "EncryptionConfiguration"),
+        ("S3DestinationConfiguration", "EncryptionConfiguration"),
+        (REDSHIFT, "S3Configuration.EncryptionConfiguration"),
+    ] {
+        is_invalid(
+            &create(&api, destination, with(valid(destination), member, both.clone())).await,
+            "EncryptionConfiguration: NoEncryptionConfig and KMSEncryptionConfig cannot be given together.",
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_works_elsewhere_and_not_here_yet_is_refused_by_name() {
     let api = Api::start().await;
-    let kms = json!({"KMSEncryptionConfig": {"AWSKMSKeyARN": KEY}});
     let secret = json!({"Enabled": true, "SecretARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s", "RoleARN": ROLE});
     for (destination, member, value, what) in [
         (EXTENDED, "CompressionFormat", json!("ZIP"), "CompressionFormat ZIP"),
         (EXTENDED, "CompressionFormat", json!("Snappy"), "CompressionFormat Snappy"),
         (EXTENDED, "CompressionFormat", json!("HADOOP_SNAPPY"), "CompressionFormat HADOOP_SNAPPY"),
-        (EXTENDED, "EncryptionConfiguration", kms.clone(), "EncryptionConfiguration.KMSEncryptionConfig"),
-        (
-            "S3DestinationConfiguration",
-            "EncryptionConfiguration",
-            kms.clone(),
-            "EncryptionConfiguration.KMSEncryptionConfig",
-        ),
-        (
-            REDSHIFT,
-            "S3Configuration.EncryptionConfiguration",
-            kms,
-            "EncryptionConfiguration.KMSEncryptionConfig",
-        ),
         (REDSHIFT, "SecretsManagerConfiguration", secret, "SecretsManagerConfiguration.RoleARN"),
     ] {
         is_not_yet(&create(&api, destination, with(valid(destination), member, value)).await, what);

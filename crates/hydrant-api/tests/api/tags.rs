@@ -97,10 +97,18 @@ async fn tags_that_are_settings_must_mean_something() {
         ("hydrant:copy-retry", "1", "a duration from 100ms to 2h, such as 30s"),
         ("hydrant:on-delete", "keep", "deliver or discard"),
         ("hydrant:prefix-date", "yes", "append or never"),
+        ("hydrant:expected-bucket-owner", "me", "an account id of 12 digits"),
+        ("hydrant:acl", "public-read", "bucket-owner-full-control"),
+        ("hydrant:storage-class", "COLD", "one of S3's storage classes, such as STANDARD_IA"),
+        ("hydrant:object-tags", "a", "tags such as team=shop cost=42, percent-encoded, each key once"),
+        ("hydrant:s3-endpoint", "s3.example", "a URL such as https://s3.example or http://host:9000"),
+        ("hydrant:s3-region", "Frankfurt", "a region such as eu-west-1"),
         (
             "hydrant:buffering",
             "1s",
-            "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:copy-retry, hydrant:on-delete, hydrant:prefix-date",
+            "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:copy-retry, hydrant:on-delete, \
+             hydrant:prefix-date, hydrant:expected-bucket-owner, hydrant:acl, hydrant:storage-class, hydrant:object-tags, \
+             hydrant:s3-endpoint, hydrant:s3-region",
         ),
     ] {
         let message = format!("Tag {key} is not valid: expected {expected}.");
@@ -117,6 +125,18 @@ async fn tags_that_are_settings_must_mean_something() {
     let options = hydrant_types::StreamOptions::of_checked(&stream.tags);
     assert_eq!(options.buffering_interval, Some(std::time::Duration::from_millis(250)));
     assert_eq!(options.gzip_level, Some(9), "this node knows at once");
+    done(
+        &tag(
+            &api,
+            tags(&[
+                ("hydrant:object-tags", "team=shop cost=a%20b"),
+                ("hydrant:s3-endpoint", "http://127.0.0.1:9000"),
+            ]),
+        )
+        .await,
+    );
+    let options = hydrant_types::StreamOptions::of_checked(&api.streams.get("s").unwrap().tags);
+    assert_eq!(options.s3.object_tags.unwrap().as_header(), "team=shop&cost=a%20b");
 }
 
 #[tokio::test]

@@ -33,8 +33,35 @@ fn every_s3_setting() -> Value {
     json!({
         "RoleARN": ROLE, "BucketARN": "arn:aws:s3:::demo", "Prefix": "p/", "ErrorOutputPrefix": "e/",
         "BufferingHints": {"SizeInMBs": 64, "IntervalInSeconds": 60}, "CompressionFormat": "GZIP",
+        "EncryptionConfiguration": {"KMSEncryptionConfig": {"AWSKMSKeyARN": KEY}},
         "CloudWatchLoggingOptions": {"Enabled": true, "LogGroupName": "g", "LogStreamName": "s"},
     })
+}
+
+const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/objects";
+
+#[tokio::test]
+async fn the_key_of_objects_is_kept_exchanged_and_taken_away() {
+    let api = Api::start().await;
+    create(&api, "S3DestinationConfiguration", every_s3_setting()).await;
+    let encryption = async || {
+        let described = describe(&api).await;
+        let [basic, extended] = ["S3DestinationDescription", "ExtendedS3DestinationDescription"]
+            .map(|name| described["Destinations"][0][name]["EncryptionConfiguration"].clone());
+        assert_eq!(basic, extended);
+        basic
+    };
+    let with_key = |arn: &str| json!({"KMSEncryptionConfig": {"AWSKMSKeyARN": arn}});
+    assert_eq!(encryption().await, with_key(KEY));
+    done(&update(&api, "1", "ExtendedS3DestinationUpdate", json!({"Prefix": "q/"})).await);
+    assert_eq!(encryption().await, with_key(KEY));
+    let another = "arn:aws:kms:eu-west-1:123456789012:alias/objects";
+    let change = json!({"EncryptionConfiguration": with_key(another)});
+    done(&update(&api, "2", "S3DestinationUpdate", change).await);
+    assert_eq!(encryption().await, with_key(another));
+    let none = json!({"NoEncryptionConfig": "NoEncryption"});
+    done(&update(&api, "3", "S3DestinationUpdate", json!({"EncryptionConfiguration": none})).await);
+    assert_eq!(encryption().await, none);
 }
 
 #[tokio::test]
