@@ -51,7 +51,9 @@ mod upload_gates;
 pub use attach::{AttachError, Attached, attach};
 pub use loader::machine;
 pub use metrics::show_backlog;
-pub use object_store::{Body, Error as ObjectStoreError, Kind as ObjectStoreErrorKind, ObjectStore};
-pub use s3::S3Objects;
+pub use object_store::{
+    Body, Error as ObjectStoreError, Kind as ObjectStoreErrorKind, ObjectStore, PutOptions,
+};
+pub use s3::{AssumeRoles, S3Access, S3Objects};
 pub use service::{Deps, Error, Handle, start};
 pub use settings::Settings;

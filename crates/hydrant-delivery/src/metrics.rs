@@ -13,16 +13,19 @@ use std::{
 use hydrant_types::{Content, Lane, StreamName, Timestamp};
 use parking_lot::Mutex;
 use prometheus::{
-    IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::{Collector, Desc},
     proto::MetricFamily,
 };
 use tracing::warn;
 
 use self::backlog::Backlog;
-use crate::{Deps, memory_budget::MemoryBudget, upload_gates::UploadGates};
+use crate::{Deps, memory_budget::MemoryBudget, object_store::CODES, upload_gates::UploadGates};
 
 pub use backlog::show_backlog;
+
+/// Label `code` for what S3 made up: a label's values are bounded.
+const CODE_OTHER: &str = "other";
 
 /// How an attempt ended; label `outcome`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +66,7 @@ struct Inner {
     redshift_attempts: IntCounterVec,
     seals: IntCounterVec,
     streams_stopped: IntGauge,
+    streams_failing: IntGaugeVec,
     loads_abandoned: IntCounterVec,
     attempts_dropped: IntCounter,
     discarded_records: IntCounter,
@@ -160,6 +164,14 @@ impl Metrics {
                 "hydrant_delivery_streams_stopped",
                 "Streams whose delivery stopped and needs a person; the log says why",
             ),
+            streams_failing: IntGaugeVec::new(
+                Opts::new(
+                    "hydrant_delivery_to_s3_failing_streams",
+                    "Streams whose last upload failed, by the code it failed with",
+                ),
+                &["code"],
+            )
+            .expect("the name is valid"),
             discarded_records: counter(
                 "hydrant_delivery_discarded_records_total",
                 "Records thrown away because their stream was deleted so",
@@ -191,11 +203,14 @@ impl Metrics {
         for reason in ["size", "age", "closing"] {
             self.0.seals.with_label_values(&[reason]);
         }
+        for code in CODES.into_iter().chain([CODE_OTHER]) {
+            self.0.streams_failing.with_label_values(&[code]);
+        }
     }
 
     fn register(&self, registry: &Registry) {
         let inner = &self.0;
-        let collectors: [Box<dyn Collector>; 18] = [
+        let collectors: [Box<dyn Collector>; 19] = [
             Box::new(inner.s3_records.clone()),
             Box::new(inner.s3_bytes.clone()),
             Box::new(inner.s3_objects.clone()),
@@ -209,6 +224,7 @@ impl Metrics {
             Box::new(inner.redshift_attempts.clone()),
             Box::new(inner.seals.clone()),
             Box::new(inner.streams_stopped.clone()),
+            Box::new(inner.streams_failing.clone()),
             Box::new(inner.loads_abandoned.clone()),
             Box::new(inner.attempts_dropped.clone()),
             Box::new(inner.discarded_records.clone()),
@@ -304,6 +320,20 @@ impl Metrics {
 
     pub(crate) fn stream_stopped(&self) {
         self.0.streams_stopped.inc();
+    }
+
+    /// A stream's uploads failed with `before`, and now with `now`; `None` where they do not.
+    pub(crate) fn uploads_fail(&self, before: Option<&str>, now: Option<&str>) {
+        let of = |code: &str| {
+            let shown = CODES.into_iter().find(|known| *known == code).unwrap_or(CODE_OTHER);
+            self.0.streams_failing.with_label_values(&[shown])
+        };
+        if let Some(code) = now {
+            of(code).inc();
+        }
+        if let Some(code) = before {
+            of(code).dec();
+        }
     }
 
     /// One that had stopped.

@@ -4,7 +4,27 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use hydrant_types::{BucketName, Compression, ObjectKey, StoredObject};
+use hydrant_types::{
+    BucketName, Compression, ObjectKey, S3Options, S3Settings, StoredObject, Stream, StreamOptions,
+};
+
+/// Codes of errors: those that Firehose logs (developer guide, "Monitoring with CloudWatch Logs"); `S3.Unreachable` and `S3.Timeout`
+/// where there was no answer, `S3.ObjectDiffers` where another object has the key; `InternalError` for what the message says.
+pub(crate) const CODES: [&str; 13] = [
+    "S3.AccessDenied",
+    "S3.NoSuchBucket",
+    "S3.KMS.NotFoundException",
+    "S3.KMS.RequestLimitExceeded",
+    "S3.AccountProblem",
+    "S3.AllAccessDisabled",
+    "S3.InvalidPayer",
+    "S3.NotSignedUp",
+    "S3.MethodNotAllowed",
+    "S3.Unreachable",
+    "S3.Timeout",
+    "S3.ObjectDiffers",
+    "InternalError",
+];
 
 /// An object's bytes, whole and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +55,37 @@ impl Body {
 fn gzip_trailer_crc32(member: &[u8]) -> u32 {
     let trailer = member.last_chunk::<8>().expect("a gzip member has a trailer");
     u32::from_le_bytes([trailer[0], trailer[1], trailer[2], trailer[3]])
+}
+
+/// What is said to the object store besides bucket, key and body, and as whom. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PutOptions {
+    /// The role to be assumed, where roles are; `None`: the process's own credentials.
+    pub role_arn: Option<String>,
+    /// ARN of the KMS key that the object is to be encrypted with; `None`: as the bucket says.
+    pub kms_key_arn: Option<String>,
+    /// What the stream's tags say.
+    pub tagged: S3Options,
+    /// An earlier try to put this object may have left something behind: an upload that nobody ended, or the object itself.
+    pub tried_before: bool,
+}
+
+impl PutOptions {
+    /// For what was sealed under the settings `sealed`, where the stream is `now` that; `None` where it is gone.
+    ///
+    /// Bucket and key are fixed by the seal. As whom it is put, and with which key it is encrypted, follows the settings of now where they
+    /// mean the same bucket: whoever mends a role or a key heals what waits for it. Encryption is never taken away from what was sealed
+    /// with it.
+    pub fn new(sealed: &S3Settings, now: Option<&Stream>) -> Self {
+        let s3 = now.map(|stream| stream.destination.s3()).filter(|s3| s3.bucket == sealed.bucket);
+        let s3 = s3.unwrap_or(sealed);
+        Self {
+            role_arn: Some(s3.role_arn.clone()).filter(|arn| !arn.is_empty()),
+            kms_key_arn: s3.kms_key_arn.clone().or_else(|| sealed.kms_key_arn.clone()),
+            tagged: now.map(|stream| StreamOptions::of_checked(&stream.tags).s3).unwrap_or_default(),
+            tried_before: false,
+        }
+    }
 }
 
 /// A call to the object store failed. All of them are tried again for ever; the object's key makes that harmless.
@@ -95,11 +146,22 @@ pub trait ObjectStore: Send + Sync + 'static {
     ///
     /// # Cancel safety
     /// As an error: it may have been stored.
-    async fn put(&self, bucket: &BucketName, key: &ObjectKey, body: Body) -> Result<StoredObject, Error>;
+    async fn put(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        body: Body,
+        options: &PutOptions,
+    ) -> Result<StoredObject, Error>;
 
     /// The object under a key, `None` where there is none.
     ///
     /// # Errors
     /// [`struct@Error`].
-    async fn head(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Option<StoredObject>, Error>;
+    async fn head(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Option<StoredObject>, Error>;
 }

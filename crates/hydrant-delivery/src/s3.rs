@@ -1,95 +1,142 @@
 //! S3 through the AWS SDK.
+//!
+//! ```text
+//!  put ── clients ──▶ store (endpoint, region, role) ── up to 32 MiB ──▶ PutObject ────────────────────────────┐
+//!                                                    └─ beyond ────────▶ parts: Create, UploadPart × n, Complete ┴─▶ 412? ─▶ HEAD, compare
+//! ```
 
 mod classify;
+mod clients;
+mod headers;
+mod parts;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use aws_sdk_s3::{
-    Client,
-    error::{ProvideErrorMetadata, SdkError},
-    operation::put_object::{PutObjectError, PutObjectOutput},
-    primitives::ByteStream,
-};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_sdk_s3::{operation::head_object::HeadObjectOutput, primitives::ByteStream};
+use aws_types::SdkConfig;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use hydrant_types::{BucketName, Compression, ObjectKey, StoredObject};
-use tracing::warn;
+use hydrant_types::{BucketName, ObjectKey, StoredObject};
 
-use crate::object_store::{Body, Error, ObjectStore};
+use self::{
+    classify::Failure,
+    clients::{Clients, Store},
+    headers::{ObjectHeaders, RECORDS_CRC32, records_crc32},
+};
+use crate::object_store::{Body, Error, ObjectStore, PutOptions};
 
-const CONTENT_TYPE: &str = "application/octet-stream";
+pub use clients::{AssumeRoles, S3Access};
+
 const ACCESS_DENIED: &str = "S3.AccessDenied";
 /// Stands for an ETag that we may not read.
 const ETAG_UNKNOWN: &str = "unknown";
-/// User metadata: the CRC-32 of the records in the object, in hexadecimal. Tells our object from another one under the same key.
-const RECORDS_CRC32: &str = "hydrant-records-crc32";
 
 /// [`ObjectStore`] over S3 and what speaks its protocol.
 ///
-/// The client is expected not to retry (each failure is shown, and retried by the delivery that owns it) and to have time-outs for
+/// The SDK is expected not to retry (each failure is shown, and retried by the delivery that owns it) and to have time-outs for
 /// connecting; the delivery bounds the whole call.
 pub struct S3Objects {
-    client: Client,
-    /// Off once the store said that it has no conditional PUT.
-    conditional: AtomicBool,
+    clients: Clients,
+    sizes: parts::Sizes,
 }
 
-type PutResult = Result<PutObjectOutput, SdkError<PutObjectError, HttpResponse>>;
-
 impl S3Objects {
-    /// Over this client.
-    pub fn new(client: Client) -> Self {
-        Self { client, conditional: AtomicBool::new(true) }
+    /// With the HTTP client, region and own credentials in `sdk`.
+    pub fn new(sdk: SdkConfig, access: S3Access) -> Self {
+        Self { clients: Clients::new(sdk, access), sizes: parts::Sizes::default() }
     }
 
-    async fn send(&self, bucket: &BucketName, key: &ObjectKey, body: Body, conditional: bool) -> PutResult {
-        let encoding = match body.compression {
-            Compression::Uncompressed => None,
-            Compression::Gzip => Some("gzip".to_owned()),
-        };
-        self.client
+    async fn target<'a>(
+        &self,
+        bucket: &'a BucketName,
+        key: &'a ObjectKey,
+        options: &'a PutOptions,
+    ) -> Target<'a> {
+        Target { store: self.clients.store(options).await, bucket, key, options, sizes: self.sizes }
+    }
+}
+
+/// One object that is put or looked for.
+struct Target<'a> {
+    store: Arc<Store>,
+    bucket: &'a BucketName,
+    key: &'a ObjectKey,
+    options: &'a PutOptions,
+    sizes: parts::Sizes,
+}
+
+/// An object's ETag, once it is stored.
+type Put = Result<String, Failure>;
+
+impl Target<'_> {
+    fn owner(&self) -> Option<String> {
+        self.options.tagged.expected_bucket_owner.as_ref().map(ToString::to_string)
+    }
+
+    async fn put(&self, body: &Body) -> Put {
+        let in_parts = body.bytes.len() > self.sizes.whole_max && self.store.takes_parts();
+        if in_parts { self.put_in_parts(body).await } else { self.put_whole(body).await }
+    }
+
+    /// One PUT. A store that has no conditional one is put to without.
+    async fn put_whole(&self, body: &Body) -> Put {
+        if !self.store.is_conditional() {
+            return self.send_whole(body, false).await;
+        }
+        match self.send_whole(body, true).await {
+            Err(failure) if failure.unsupported => {
+                let put = self.send_whole(body, false).await;
+                // Where it succeeds, the condition was the reason.
+                if put.is_ok() {
+                    self.store.has_no_conditions();
+                }
+                put
+            }
+            put => put,
+        }
+    }
+
+    async fn send_whole(&self, body: &Body, conditional: bool) -> Put {
+        let headers = ObjectHeaders::new(body, self.options);
+        let sent = self
+            .store
+            .client
             .put_object()
-            .bucket(bucket.as_str())
-            .key(key.as_str())
-            .content_type(CONTENT_TYPE)
-            .metadata(RECORDS_CRC32, records_crc32(&body))
-            .set_content_encoding(encoding)
+            .bucket(self.bucket.as_str())
+            .key(self.key.as_str())
+            .set_expected_bucket_owner(self.owner())
+            .content_type(headers.content_type)
+            .set_content_encoding(headers.content_encoding)
+            .set_metadata(Some(headers.metadata))
+            .set_server_side_encryption(headers.server_side_encryption)
+            .set_ssekms_key_id(headers.kms_key_id)
+            .set_acl(headers.acl)
+            .set_storage_class(headers.storage_class)
+            .set_tagging(headers.tagging)
             // An overwrite would fire a second event at whatever listens to the bucket (design decision D17).
             .set_if_none_match(conditional.then(|| "*".to_owned()))
             // Given here, the SDK neither hashes the body for the signature nor computes a checksum of its own.
-            .checksum_crc32(STANDARD.encode(body.crc32.to_be_bytes()))
-            .body(ByteStream::from(body.bytes))
+            .checksum_crc32(base64_crc32(body.crc32))
+            .body(ByteStream::from(body.bytes.clone()))
             .customize()
             .disable_payload_signing()
             .send()
-            .await
-    }
-
-    /// A PUT without a condition, after one with a condition was called not implemented. Where it succeeds, the condition was the reason.
-    async fn send_unconditionally(&self, bucket: &BucketName, key: &ObjectKey, body: Body) -> PutResult {
-        let result = self.send(bucket, key, body, false).await;
-        if result.is_ok() && self.conditional.swap(false, Ordering::Relaxed) {
-            warn!("the object store has no conditional PUT: objects are put unconditionally from now on");
+            .await;
+        match sent {
+            Ok(output) => Ok(unquoted(output.e_tag())),
+            Err(error) => Err(self.failure("put", error)),
         }
-        result
     }
 
     /// The answer to a PUT that found an object there already.
-    async fn compare(
-        &self,
-        bucket: &BucketName,
-        key: &ObjectKey,
-        body: &Body,
-        refused: SdkError<PutObjectError, HttpResponse>,
-    ) -> Result<StoredObject, Error> {
-        match self.look(bucket, key).await {
+    async fn compare(&self, body: &Body, refused: Error) -> Result<StoredObject, Error> {
+        match self.look().await {
             Ok(Some(there)) if there.holds_records_of(body) => Ok(there.object),
-            Ok(Some(there)) => Err(classify::other_object(bucket, key, there.object.bytes)),
+            Ok(Some(there)) => Err(classify::other_object(self.bucket, self.key, there.object.bytes)),
             // Gone in between: the next try puts it.
-            Ok(None) => Err(classify::error("put", bucket, key, refused)),
+            Ok(None) => Err(refused),
             // Credentials that may write only: that it is there is all that can be known.
             Err(denied) if denied.code == ACCESS_DENIED => {
                 Ok(StoredObject { etag: ETAG_UNKNOWN.into(), bytes: body.bytes.len() as u64 })
@@ -98,17 +145,18 @@ impl S3Objects {
         }
     }
 
-    async fn look(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Option<Found>, Error> {
-        match self.client.head_object().bucket(bucket.as_str()).key(key.as_str()).send().await {
-            Ok(output) => Ok(Some(Found {
-                object: StoredObject {
-                    etag: unquoted(output.e_tag()),
-                    bytes: output.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0),
-                },
-                records_crc32: output.metadata().and_then(|metadata| metadata.get(RECORDS_CRC32)).cloned(),
-            })),
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(classify::error("head", bucket, key, error)),
+    async fn look(&self) -> Result<Option<Found>, Error> {
+        let head = self
+            .store
+            .client
+            .head_object()
+            .bucket(self.bucket.as_str())
+            .key(self.key.as_str())
+            .set_expected_bucket_owner(self.owner());
+        match head.send().await {
+            Ok(output) => Ok(Some(Found::from(&output))),
+            Err(error) if classify::status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(self.failure("head", error).error),
         }
     }
 }
@@ -117,6 +165,18 @@ impl S3Objects {
 struct Found {
     object: StoredObject,
     records_crc32: Option<String>,
+}
+
+impl From<&HeadObjectOutput> for Found {
+    fn from(output: &HeadObjectOutput) -> Self {
+        Self {
+            object: StoredObject {
+                etag: unquoted(output.e_tag()),
+                bytes: output.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0),
+            },
+            records_crc32: output.metadata().and_then(|metadata| metadata.get(RECORDS_CRC32)).cloned(),
+        }
+    }
 }
 
 impl Found {
@@ -129,37 +189,41 @@ impl Found {
     }
 }
 
-fn records_crc32(body: &Body) -> String {
-    format!("{:08x}", body.records_crc32)
-}
-
 #[async_trait]
 impl ObjectStore for S3Objects {
-    async fn put(&self, bucket: &BucketName, key: &ObjectKey, body: Body) -> Result<StoredObject, Error> {
-        let mut conditional = self.conditional.load(Ordering::Relaxed);
-        let mut result = self.send(bucket, key, body.clone(), conditional).await;
-        if conditional
-            && result.as_ref().is_err_and(|error| classify::is_unsupported(status(error), error.code()))
+    async fn put(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        body: Body,
+        options: &PutOptions,
+    ) -> Result<StoredObject, Error> {
+        let target = self.target(bucket, key, options).await;
+        if options.tried_before
+            && let Some(object) = target.settle_earlier_tries(&body).await
         {
-            conditional = false;
-            result = self.send_unconditionally(bucket, key, body.clone()).await;
+            return Ok(object);
         }
-        match result {
-            Ok(output) => Ok(StoredObject { etag: unquoted(output.e_tag()), bytes: body.bytes.len() as u64 }),
-            Err(error) if conditional && status(&error) == Some(412) => {
-                self.compare(bucket, key, &body, error).await
-            }
-            Err(error) => Err(classify::error("put", bucket, key, error)),
+        match target.put(&body).await {
+            Ok(etag) => Ok(StoredObject { etag, bytes: body.bytes.len() as u64 }),
+            Err(failure) if failure.exists => target.compare(&body, failure.error).await,
+            Err(failure) => Err(failure.error),
         }
     }
 
-    async fn head(&self, bucket: &BucketName, key: &ObjectKey) -> Result<Option<StoredObject>, Error> {
-        Ok(self.look(bucket, key).await?.map(|found| found.object))
+    async fn head(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        options: &PutOptions,
+    ) -> Result<Option<StoredObject>, Error> {
+        let target = self.target(bucket, key, options).await;
+        Ok(target.look().await?.map(|found| found.object))
     }
 }
 
-fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
-    error.raw_response().map(|response| response.status().as_u16())
+fn base64_crc32(crc32: u32) -> String {
+    STANDARD.encode(crc32.to_be_bytes())
 }
 
 fn unquoted(etag: Option<&str>) -> String {

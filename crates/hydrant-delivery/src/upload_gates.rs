@@ -12,12 +12,27 @@ use std::{
     },
 };
 
-use hydrant_types::BucketName;
+use hydrant_types::{BucketName, EndpointUrl};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::object_store::PutOptions;
+
 /// One permit of the byte semaphores.
 const UNIT_BYTES: u64 = 1024;
+
+/// A bucket where it is: two endpoints may each have one of the same name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    endpoint: Option<EndpointUrl>,
+    bucket: BucketName,
+}
+
+impl Place {
+    pub(crate) fn new(bucket: &BucketName, options: &PutOptions) -> Self {
+        Self { endpoint: options.tagged.endpoint.clone(), bucket: bucket.clone() }
+    }
+}
 
 /// The gates of all buckets. Clones share them.
 #[derive(Clone)]
@@ -27,7 +42,7 @@ struct Inner {
     shared: Limits,
     bytes_max: u64,
     uploads_max: usize,
-    buckets: Mutex<HashMap<BucketName, Arc<BucketGate>>>,
+    buckets: Mutex<HashMap<Place, Arc<BucketGate>>>,
 }
 
 #[derive(Clone)]
@@ -97,7 +112,7 @@ impl UploadGates {
     ///
     /// # Cancel safety
     /// Safe: the place in the queue is lost, nothing else.
-    pub(crate) async fn admit(&self, bucket: &BucketName, bytes: u64) -> Admission {
+    pub(crate) async fn admit(&self, bucket: &Place, bytes: u64) -> Admission {
         let gate = self.gate(bucket);
         // Bucket before shared, everywhere: what waits for the shared ones cannot be waited for by who has them.
         let bucket_units = gate.limits.take(bytes).await;
@@ -106,7 +121,7 @@ impl UploadGates {
     }
 
     /// Whether calls to this bucket went unanswered lately.
-    pub(crate) fn is_unreachable(&self, bucket: &BucketName) -> bool {
+    pub(crate) fn is_unreachable(&self, bucket: &Place) -> bool {
         self.0.buckets.lock().get(bucket).is_some_and(|gate| gate.unreachable.load(Ordering::Relaxed))
     }
 
@@ -114,7 +129,7 @@ impl UploadGates {
     ///
     /// # Cancel safety
     /// Safe: the place in the queue is lost, nothing else.
-    pub(crate) async fn probe(&self, bucket: &BucketName) -> Option<Probe> {
+    pub(crate) async fn probe(&self, bucket: &Place) -> Option<Probe> {
         let gate = self.gate(bucket);
         if !gate.unreachable.load(Ordering::Relaxed) {
             return None;
@@ -129,7 +144,7 @@ impl UploadGates {
         (limits.units_max as usize - limits.units.available_permits()) as u64 * UNIT_BYTES
     }
 
-    fn gate(&self, bucket: &BucketName) -> Arc<BucketGate> {
+    fn gate(&self, bucket: &Place) -> Arc<BucketGate> {
         let mut buckets = self.0.buckets.lock();
         if let Some(gate) = buckets.get(bucket) {
             return gate.clone();
@@ -188,8 +203,8 @@ mod tests {
 
     use super::*;
 
-    fn bucket(name: &str) -> BucketName {
-        name.parse().unwrap()
+    fn bucket(name: &str) -> Place {
+        Place::new(&name.parse().unwrap(), &PutOptions::default())
     }
 
     #[tokio::test]
@@ -220,6 +235,15 @@ mod tests {
         drop(probe);
         assert!(third.now_or_never().unwrap().is_none(), "the others need not ask any more");
         assert!(!gates.is_unreachable(&bucket("b")));
+    }
+
+    #[tokio::test]
+    async fn a_bucket_of_the_same_name_elsewhere_is_another_one() {
+        let gates = UploadGates::new(100 * 1024, 8);
+        gates.admit(&bucket("b"), 1).await.answered(false);
+        let mut elsewhere = PutOptions::default();
+        elsewhere.tagged.endpoint = EndpointUrl::parse("http://elsewhere");
+        assert!(!gates.is_unreachable(&Place::new(&"b".parse().unwrap(), &elsewhere)));
     }
 
     #[tokio::test]

@@ -5,15 +5,15 @@ use std::{sync::Arc, time::Duration};
 use hydrant_metastore::{Attempt, Error as StoreError, Kind as StoreKind, NewLoad, Subject};
 use hydrant_redshift::{WarehouseClient, copy_statement, manifest};
 use hydrant_types::{
-    Compression, CopyTarget, Load, LoadId, LoadState, NameError, ObjectKey, StreamId, StreamOptions,
-    Timestamp,
+    Compression, CopyTarget, Load, LoadId, LoadState, NameError, ObjectKey, S3Settings, StreamId,
+    StreamOptions, Timestamp,
 };
 use tokio::time::Instant;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
 
 use super::machine::{self, Event, Outcome as Next, RetryPolicy};
 use crate::{
-    Body, ObjectStoreError,
+    Body, ObjectStoreError, PutOptions,
     backoff::Backoff,
     lease_keeper::{KeptLease, Unanswered},
     metrics::Outcome,
@@ -49,6 +49,8 @@ pub(super) enum End {
     Metastore(#[from] StoreError),
     #[error("name the manifest")]
     Key(#[from] NameError),
+    #[error("the settings that its batches were sealed under are gone")]
+    SettingsGone,
     #[error("{0}")]
     Illegal(#[from] machine::IllegalTransition),
 }
@@ -254,12 +256,14 @@ impl TableWorker {
     pub(super) async fn put_manifest(&self, load: &Load, key: &ObjectKey) -> Result<(), End> {
         let objects = self.shared.metastore.load_objects(load.id).await?;
         let body = Body::new(manifest::render(&objects).into(), Compression::Uncompressed);
+        let s3 = self.s3_settings(load).await?;
         let mut backoff = Backoff::new(&self.shared.settings, &*self.shared.entropy);
         let (limit, mut said) = (self.shared.settings.upload_timeout, false);
         loop {
             let begun = self.shared.clock.now();
-            let put = tokio::time::timeout(limit, self.shared.objects.put(&load.bucket, key, body.clone()));
-            let error = match put.await {
+            let options = PutOptions::new(&s3, self.shared.streams.by_id(load.stream).as_deref());
+            let put = self.shared.objects.put(&load.bucket, key, body.clone(), &options);
+            let error = match tokio::time::timeout(limit, put).await {
                 Ok(Ok(_)) => return Ok(()),
                 Ok(Err(error)) => error,
                 Err(_) => ObjectStoreError::timed_out("put", &load.bucket, key, limit),
@@ -270,6 +274,14 @@ impl TableWorker {
             self.note(load, "put_manifest", begun, Outcome::Failed, Some((&error.code, &error.message)));
             tokio::time::sleep(backoff.next()).await;
         }
+    }
+
+    /// Manifests are written as the load's first batch was: it gave the load its bucket and prefix.
+    async fn s3_settings(&self, load: &Load) -> Result<S3Settings, End> {
+        let batches = self.shared.metastore.load_batches(load.id).await?;
+        let version = batches.first().ok_or(End::SettingsGone)?.stream_version;
+        let destination = self.shared.metastore.destination(load.stream, version).await?;
+        Ok(destination.ok_or(End::SettingsGone)?.s3().clone())
     }
 
     pub(super) fn note(

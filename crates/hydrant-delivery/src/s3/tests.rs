@@ -2,9 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_sdk_s3::config::{BehaviorVersion, Builder, Credentials, Region, retry::RetryConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_s3::{
+    Client,
+    config::{BehaviorVersion, Builder, Credentials, Region, SharedAsyncSleep, retry::RetryConfig},
+};
+use aws_smithy_async::{
+    rt::sleep::TokioSleep,
+    time::{SharedTimeSource, SystemTimeSource},
+};
 use flate2::read::GzDecoder;
-use hydrant_types::Secret;
+use hydrant_types::{Compression, Secret, StreamOptions};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{
@@ -16,22 +24,38 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::{encoder::Encoder, object_store::Kind};
 
-fn client(endpoint: &str) -> Client {
-    let config = Builder::new()
+fn sdk(secret: &str) -> SdkConfig {
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
-        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+            "test", secret, None, None, "test",
+        )))
         .region(Region::new("us-east-1"))
-        .endpoint_url(endpoint)
-        .force_path_style(true)
         .retry_config(RetryConfig::disabled())
         .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .build();
-    Client::from_conf(config)
+        .time_source(SharedTimeSource::new(SystemTimeSource::new()))
+        .sleep_impl(SharedAsyncSleep::new(TokioSleep::new()))
+        .build()
+}
+
+fn access(endpoint: &str) -> S3Access {
+    S3Access { endpoint_url: Some(endpoint.to_owned()), force_path_style: true, assume_roles: None }
+}
+
+fn objects(endpoint: &str) -> S3Objects {
+    S3Objects::new(sdk("test"), access(endpoint))
+}
+
+/// Sends what is longer than `whole_max` in parts of `part`.
+fn objects_in_parts(endpoint: &str, whole_max: usize, part: usize) -> S3Objects {
+    S3Objects { sizes: parts::Sizes { whole_max, part }, ..objects(endpoint) }
 }
 
 struct Server {
     objects: S3Objects,
+    /// Another client of the same server.
     client: Client,
+    endpoint: String,
     _dir: TempDir,
     _stop: tokio_util::sync::DropGuard,
 }
@@ -39,7 +63,9 @@ struct Server {
 async fn server() -> Server {
     let dir = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = client(&format!("http://{}", listener.local_addr().unwrap()));
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let config = Builder::from(&sdk("test")).endpoint_url(&endpoint).force_path_style(true).build();
+    let client = Client::from_conf(config);
     let settings = hydrant_s3_local::Settings {
         dir: dir.path().to_owned(),
         access_key_id: "test".to_owned(),
@@ -48,7 +74,11 @@ async fn server() -> Server {
     };
     let stop = CancellationToken::new();
     tokio::spawn(hydrant_s3_local::serve(listener, settings, stop.clone()));
-    Server { objects: S3Objects::new(client.clone()), client, _dir: dir, _stop: stop.drop_guard() }
+    Server { objects: objects(&endpoint), client, endpoint, _dir: dir, _stop: stop.drop_guard() }
+}
+
+fn plain() -> PutOptions {
+    PutOptions::default()
 }
 
 fn bucket() -> BucketName {
@@ -70,7 +100,7 @@ async fn an_object_arrives_as_it_was_encoded_with_its_headers() {
     let server = server().await;
     let records = b"{\"a\":1}\n".repeat(1000);
     let body = gzip(&records, 6);
-    let stored = server.objects.put(&bucket(), &key(), body.clone()).await.unwrap();
+    let stored = server.objects.put(&bucket(), &key(), body.clone(), &plain()).await.unwrap();
     assert_eq!(stored.bytes, body.bytes.len() as u64);
     let got = server.client.get_object().bucket("landing").key(key().as_str()).send().await.unwrap();
     assert_eq!(
@@ -82,11 +112,11 @@ async fn an_object_arrives_as_it_was_encoded_with_its_headers() {
     let mut read = Vec::new();
     std::io::Read::read_to_end(&mut GzDecoder::new(&bytes[..]), &mut read).unwrap();
     assert!(read == records);
-    assert_eq!(server.objects.head(&bucket(), &key()).await.unwrap(), Some(stored));
+    assert_eq!(server.objects.head(&bucket(), &key(), &plain()).await.unwrap(), Some(stored));
     let missing = "a/nothing".parse().unwrap();
-    assert_eq!(server.objects.head(&bucket(), &missing).await.unwrap(), None);
-    let plain = Body::new(records.into(), Compression::Uncompressed);
-    server.objects.put(&bucket(), &missing, plain).await.unwrap();
+    assert_eq!(server.objects.head(&bucket(), &missing, &plain()).await.unwrap(), None);
+    let body = Body::new(records.into(), Compression::Uncompressed);
+    server.objects.put(&bucket(), &missing, body, &plain()).await.unwrap();
     let got = server.client.get_object().bucket("landing").key("a/nothing").send().await.unwrap();
     assert_eq!(got.content_encoding(), None);
 }
@@ -95,12 +125,12 @@ async fn an_object_arrives_as_it_was_encoded_with_its_headers() {
 async fn an_object_that_is_there_is_left_and_answered_where_it_holds_the_same_records() {
     let server = server().await;
     let records = b"{\"a\":1}\n".repeat(1000);
-    let first = server.objects.put(&bucket(), &key(), gzip(&records, 1)).await.unwrap();
+    let first = server.objects.put(&bucket(), &key(), gzip(&records, 1), &plain()).await.unwrap();
     // Encoded anew by another version: other bytes, the same records.
     let again = gzip(&records, 9);
     assert_ne!(again.bytes.len() as u64, first.bytes);
-    assert_eq!(server.objects.put(&bucket(), &key(), again).await.unwrap(), first);
-    assert_eq!(server.objects.head(&bucket(), &key()).await.unwrap(), Some(first));
+    assert_eq!(server.objects.put(&bucket(), &key(), again, &plain()).await.unwrap(), first);
+    assert_eq!(server.objects.head(&bucket(), &key(), &plain()).await.unwrap(), Some(first));
 }
 
 #[tokio::test]
@@ -115,7 +145,7 @@ async fn another_object_under_the_key_is_neither_overwritten_nor_taken_for_ours(
             put = put.metadata(RECORDS_CRC32, crc);
         }
         put.send().await.unwrap();
-        let error = server.objects.put(&bucket(), &key(), ours.clone()).await.unwrap_err();
+        let error = server.objects.put(&bucket(), &key(), ours.clone(), &plain()).await.unwrap_err();
         assert_eq!((error.code.as_str(), error.kind), ("S3.ObjectDiffers", Kind::Refused));
         let there = server.client.get_object().bucket("landing").key(key().as_str()).send().await.unwrap();
         assert_eq!(there.body.collect().await.unwrap().to_vec(), theirs);
@@ -126,12 +156,10 @@ async fn another_object_under_the_key_is_neither_overwritten_nor_taken_for_ours(
 async fn a_missing_bucket_and_wrong_credentials_are_refusals_with_firehoses_codes() {
     let server = server().await;
     let nowhere = "nowhere".parse().unwrap();
-    let error = server.objects.put(&nowhere, &key(), gzip(b"x", 1)).await.unwrap_err();
+    let error = server.objects.put(&nowhere, &key(), gzip(b"x", 1), &plain()).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.kind), ("S3.NoSuchBucket", Kind::Refused));
-    let config = server.client.config().to_builder();
-    let wrong = config.credentials_provider(Credentials::new("test", "wrong", None, None, "test")).build();
-    let wrong = S3Objects::new(Client::from_conf(wrong));
-    let error = wrong.put(&bucket(), &key(), gzip(b"x", 1)).await.unwrap_err();
+    let wrong = S3Objects::new(sdk("wrong"), access(&server.endpoint));
+    let error = wrong.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.kind), ("S3.AccessDenied", Kind::Refused));
 }
 
@@ -143,8 +171,12 @@ async fn canned(answers: Vec<(&'static str, &'static str)>) -> (S3Objects, Arc<M
     let kept = heads.clone();
     tokio::spawn(async move {
         for (status, body) in answers {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            let head = read_request(&mut stream).await;
+            let (mut stream, head) = loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                if let Some(head) = read_request(&mut stream).await {
+                    break (stream, head);
+                }
+            };
             kept.lock().push(head);
             let answer = format!(
                 "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -154,26 +186,29 @@ async fn canned(answers: Vec<(&'static str, &'static str)>) -> (S3Objects, Arc<M
         }
         // Then nothing: the listener is closed.
     });
-    (S3Objects::new(client(&endpoint)), heads)
+    (objects_in_parts(&endpoint, 6 << 10, 5 << 10), heads)
 }
 
-async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
+/// The head of a request; of a form the body too, which says what is wanted. `None`: the caller gave up in the middle.
+async fn read_request(stream: &mut tokio::net::TcpStream) -> Option<String> {
     let mut request = Vec::new();
     let mut buffer = [0; 4096];
+    let (mut head, mut length) = (None, 0);
     loop {
-        let read = stream.read(&mut buffer).await.unwrap();
-        request.extend_from_slice(&buffer[..read]);
-        let text = String::from_utf8_lossy(&request).to_lowercase();
-        if let Some(end) = text.find("\r\n\r\n") {
-            let length = text
-                .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
-                .map_or(0, |length| length.trim().parse::<usize>().unwrap());
-            if request.len() >= end + 4 + length {
-                return text[..end].to_owned();
-            }
+        if head.is_none()
+            && let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n")
+        {
+            let text = String::from_utf8_lossy(&request[..end]).to_lowercase();
+            let line = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+            length = end + 4 + line.map_or(0, |length| length.trim().parse::<usize>().unwrap());
+            head = Some(text);
         }
-        assert!(read > 0, "the request ended early");
+        if let Some(head) = head.take_if(|_| request.len() >= length) {
+            let is_form = head.contains("x-www-form-urlencoded");
+            return Some(if is_form { String::from_utf8_lossy(&request).to_lowercase() } else { head });
+        }
+        let read = stream.read(&mut buffer).await.ok().filter(|read| *read > 0)?;
+        request.extend_from_slice(&buffer[..read]);
     }
 }
 
@@ -181,7 +216,7 @@ async fn read_request(stream: &mut tokio::net::TcpStream) -> String {
 async fn a_put_is_conditional_unsigned_and_carries_its_checksums() {
     let (objects, heads) = canned(vec![("200 OK\r\nETag: \"e1\"", "")]).await;
     let body = gzip(b"records", 1);
-    let stored = objects.put(&bucket(), &key(), body.clone()).await.unwrap();
+    let stored = objects.put(&bucket(), &key(), body.clone(), &plain()).await.unwrap();
     assert_eq!(stored, StoredObject { etag: "e1".to_owned(), bytes: body.bytes.len() as u64 });
     let head = heads.lock().remove(0);
     for line in [
@@ -204,8 +239,8 @@ const NOT_IMPLEMENTED: &str = "<Error><Code>NotImplemented</Code><Message>no</Me
 async fn a_store_without_conditions_is_put_to_without_them_from_then_on() {
     let ok = ("200 OK\r\nETag: \"e\"", "");
     let (objects, heads) = canned(vec![("501 Not Implemented", NOT_IMPLEMENTED), ok, ok]).await;
-    objects.put(&bucket(), &key(), gzip(b"x", 1)).await.unwrap();
-    objects.put(&bucket(), &key(), gzip(b"x", 1)).await.unwrap();
+    objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap();
+    objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap();
     let conditional: Vec<bool> = heads.lock().iter().map(|head| head.contains("if-none-match")).collect();
     assert_eq!(conditional, [true, false, false]);
 }
@@ -214,8 +249,8 @@ async fn a_store_without_conditions_is_put_to_without_them_from_then_on() {
 async fn a_store_that_lacks_something_else_keeps_its_conditions() {
     let lacks = ("501 Not Implemented", NOT_IMPLEMENTED);
     let (objects, heads) = canned(vec![lacks, lacks, ("200 OK\r\nETag: \"e\"", "")]).await;
-    objects.put(&bucket(), &key(), gzip(b"x", 1)).await.unwrap_err();
-    objects.put(&bucket(), &key(), gzip(b"x", 1)).await.unwrap();
+    objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap_err();
+    objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap();
     let conditional: Vec<bool> = heads.lock().iter().map(|head| head.contains("if-none-match")).collect();
     assert_eq!(conditional, [true, false, true]);
 }
@@ -227,15 +262,18 @@ const EXISTS: (&str, &str) =
 async fn credentials_that_may_only_write_are_told_by_the_412_that_the_object_is_there() {
     let (objects, _) = canned(vec![EXISTS, ("403 Forbidden", "")]).await;
     let body = gzip(b"x", 1);
-    let stored = objects.put(&bucket(), &key(), body.clone()).await.unwrap();
+    let stored = objects.put(&bucket(), &key(), body.clone(), &plain()).await.unwrap();
     assert_eq!(stored, StoredObject { etag: ETAG_UNKNOWN.to_owned(), bytes: body.bytes.len() as u64 });
 }
 
 #[tokio::test]
 async fn an_object_that_is_gone_after_the_412_is_an_error_and_put_by_the_next_try() {
     let (objects, _) = canned(vec![EXISTS, ("404 Not Found", ""), ("200 OK\r\nETag: \"e\"", "")]).await;
-    assert_eq!(objects.put(&bucket(), &key(), gzip(b"x", 1)).await.unwrap_err().kind, Kind::Refused);
-    objects.put(&bucket(), &key(), gzip(b"x", 1)).await.unwrap();
+    assert_eq!(
+        objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap_err().kind,
+        Kind::Refused
+    );
+    objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap();
 }
 
 #[tokio::test]
@@ -263,11 +301,277 @@ async fn answers_are_told_from_silence() {
         (("403 Forbidden", "<Error><Code>AccountProblem</Code></Error>"), "S3.AccountProblem", Kind::Refused),
     ] {
         let (objects, _) = canned(vec![answer]).await;
-        let error = objects.put(&bucket(), &key(), gzip(b"x", 1)).await.unwrap_err();
+        let error = objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap_err();
         assert_eq!((error.code.as_str(), error.kind), (code, kind), "{answer:?}");
     }
     let (objects, _) = canned(vec![]).await;
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let error = objects.put(&bucket(), &key(), gzip(b"x", 1)).await.unwrap_err();
+    let error = objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap_err();
     assert_eq!((error.code.as_str(), error.kind), ("S3.Unreachable", Kind::Unreachable));
+}
+
+/// What every kind of request says.
+fn asked() -> PutOptions {
+    let tags = [
+        ("hydrant:expected-bucket-owner", "123456789012"),
+        ("hydrant:acl", "bucket-owner-full-control"),
+        ("hydrant:storage-class", "STANDARD_IA"),
+        ("hydrant:object-tags", "team=shop cost=a+b"),
+        ("hydrant:s3-region", "eu-west-1"),
+    ];
+    let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    PutOptions {
+        kms_key_arn: Some("arn:aws:kms:eu-west-1:123456789012:key/k".to_owned()),
+        tagged: StreamOptions::from_tags(&tags).unwrap().s3,
+        ..plain()
+    }
+}
+
+const STORED_WITH: [&str; 5] = [
+    "x-amz-server-side-encryption: aws:kms",
+    "x-amz-server-side-encryption-aws-kms-key-id: arn:aws:kms:eu-west-1:123456789012:key/k",
+    "x-amz-acl: bucket-owner-full-control",
+    "x-amz-storage-class: standard_ia",
+    "x-amz-tagging: team=shop&cost=a%2bb",
+];
+const OWNER: &str = "x-amz-expected-bucket-owner: 123456789012";
+
+#[tokio::test]
+async fn what_a_stream_asks_for_is_in_the_headers_and_nothing_of_it_otherwise() {
+    let ok = ("200 OK\r\nETag: \"e\"", "");
+    let (objects, heads) = canned(vec![ok, ok, ok]).await;
+    objects.put(&bucket(), &key(), gzip(b"x", 1), &asked()).await.unwrap();
+    objects.head(&bucket(), &key(), &asked()).await.unwrap();
+    objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap();
+    let heads = heads.lock();
+    for line in STORED_WITH.into_iter().chain([OWNER, "/eu-west-1/s3/aws4_request"]) {
+        assert!(heads[0].contains(line), "{line} in {}", heads[0]);
+    }
+    assert!(heads[1].contains(OWNER) && !heads[1].contains("x-amz-acl"), "{}", heads[1]);
+    for name in STORED_WITH.into_iter().chain([OWNER]).map(|line| line.split(':').next().unwrap()) {
+        assert!(!heads[2].contains(name), "{name} in {}", heads[2]);
+    }
+}
+
+#[tokio::test]
+async fn a_streams_endpoint_is_where_its_objects_go() {
+    let (here, there) = (server().await, server().await);
+    let mut options = plain();
+    options.tagged.endpoint = hydrant_types::EndpointUrl::parse(&there.endpoint);
+    here.objects.put(&bucket(), &key(), gzip(b"x", 1), &options).await.unwrap();
+    assert!(here.objects.head(&bucket(), &key(), &options).await.unwrap().is_some());
+    assert_eq!(here.objects.head(&bucket(), &key(), &plain()).await.unwrap(), None);
+    assert!(there.objects.head(&bucket(), &key(), &plain()).await.unwrap().is_some());
+}
+
+/// Cannot be compressed, so that it is as long as it says.
+fn big(bytes: usize) -> Body {
+    let mut random = fastrand::Rng::with_seed(bytes as u64);
+    let records: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(bytes).collect();
+    Body::new(records.into(), Compression::Uncompressed)
+}
+
+async fn uploads(server: &Server) -> Vec<String> {
+    let listed = server.client.list_multipart_uploads().bucket("landing").send().await.unwrap();
+    listed.uploads().iter().map(|upload| upload.key().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_object_is_put_in_parts_and_is_the_same_object() {
+    let server = server().await;
+    let objects = objects_in_parts(&server.endpoint, 6 << 20, 5 << 20);
+    let body = big((12 << 20) + 1);
+    // It refuses what it does not have, and tags are among that.
+    let mut options = asked();
+    options.tagged.object_tags = None;
+    let stored = objects.put(&bucket(), &key(), body.clone(), &options).await.unwrap();
+    assert_eq!(stored.bytes, body.bytes.len() as u64);
+    assert!(stored.etag.ends_with("-3"), "three parts: {stored:?}");
+    let got = server.client.get_object().bucket("landing").key(key().as_str()).send().await.unwrap();
+    assert_eq!(got.content_type(), Some("application/octet-stream"));
+    assert_eq!(got.storage_class().map(|class| class.as_str()), Some("STANDARD_IA"));
+    assert_eq!(got.metadata().unwrap()[RECORDS_CRC32], records_crc32(&body));
+    assert!(got.body.collect().await.unwrap().into_bytes() == body.bytes);
+    // Once more: it is left and answered; nothing is left of the second upload.
+    assert_eq!(objects.put(&bucket(), &key(), body, &plain()).await.unwrap(), stored);
+    let other = big((12 << 20) + 2);
+    let error = objects.put(&bucket(), &key(), other, &plain()).await.unwrap_err();
+    assert_eq!(error.code, "S3.ObjectDiffers");
+    assert_eq!(uploads(&server).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_earlier_try_left_is_aborted_and_what_is_not_ours_is_not() {
+    let server = server().await;
+    let objects = objects_in_parts(&server.endpoint, 6 << 20, 5 << 20);
+    let theirs = format!("{}-not-ours", key());
+    for left in [key().as_str(), key().as_str(), &theirs] {
+        server.client.create_multipart_upload().bucket("landing").key(left).send().await.unwrap();
+    }
+    objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap();
+    assert_eq!(uploads(&server).await.len(), 3, "a first try need not look");
+    let again = PutOptions { tried_before: true, ..plain() };
+    objects.put(&bucket(), &key(), gzip(b"x", 1), &again).await.unwrap();
+    assert_eq!(uploads(&server).await, [theirs]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_big_object_that_is_there_already_is_not_sent_again() {
+    let server = server().await;
+    let body = big(TWO);
+    let stored = server.objects.put(&bucket(), &key(), body.clone(), &plain()).await.unwrap();
+    let length = body.bytes.len().to_string();
+    let head = format!(
+        "200 OK\r\nETag: \"{}\"\r\nx-amz-meta-hydrant-records-crc32: {}\r\nx-length: {length}",
+        stored.etag,
+        records_crc32(&body)
+    );
+    let nothing_left = ("200 OK", "<ListMultipartUploadsResult></ListMultipartUploadsResult>");
+    let (objects, heads) = canned(vec![nothing_left, (head.leak(), "")]).await;
+    let again = PutOptions { tried_before: true, ..plain() };
+    let found = objects.put(&bucket(), &key(), body, &again).await.unwrap();
+    assert_eq!(found.etag, stored.etag);
+    let asked: Vec<_> = heads.lock().iter().map(|head| head.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(asked, ["get", "head"]);
+}
+
+const BEGUN: (&str, &str) =
+    ("200 OK", "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>");
+const COMPLETED: (&str, &str) =
+    ("200 OK", "<CompleteMultipartUploadResult><ETag>\"e-2\"</ETag></CompleteMultipartUploadResult>");
+const PART: (&str, &str) = ("200 OK\r\nETag: \"p\"\r\nx-amz-checksum-crc32: AAAAAA==", "");
+/// Two parts.
+const TWO: usize = 7 << 10;
+
+fn lines(heads: &[String]) -> Vec<String> {
+    heads.iter().map(|head| head.lines().next().unwrap().replace(" http/1.1", "")).collect()
+}
+
+#[tokio::test]
+async fn an_upload_in_parts_is_conditional_checked_and_asks_for_the_same_things() {
+    let (objects, heads) = canned(vec![BEGUN, PART, PART, COMPLETED]).await;
+    let body = big(TWO);
+    let stored = objects.put(&bucket(), &key(), body.clone(), &asked()).await.unwrap();
+    assert_eq!(stored, StoredObject { etag: "e-2".to_owned(), bytes: TWO as u64 });
+    let heads = heads.lock();
+    for line in STORED_WITH.into_iter().chain([
+        "x-amz-checksum-algorithm: crc32",
+        "x-amz-checksum-type: full_object",
+        "x-amz-meta-hydrant-records-crc32",
+    ]) {
+        assert!(heads[0].contains(line), "{line} in {}", heads[0]);
+    }
+    let whole = format!("x-amz-checksum-crc32: {}", base64_crc32(body.crc32).to_lowercase());
+    for line in ["if-none-match: *", &whole, "x-amz-checksum-type: full_object"] {
+        assert!(heads[3].contains(line), "{line} in {}", heads[3]);
+    }
+    let mut sent = 0;
+    for head in &heads[1..3] {
+        assert!(
+            head.contains("x-amz-content-sha256: unsigned-payload") && !head.contains("aws-chunked"),
+            "{head}"
+        );
+        assert!(head.contains("x-amz-checksum-crc32: "), "{head}");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        sent += length.parse::<usize>().unwrap();
+    }
+    assert_eq!(sent, TWO);
+    assert!(heads.iter().all(|head| head.contains(OWNER)));
+}
+
+#[tokio::test]
+async fn an_upload_whose_part_fails_is_aborted() {
+    let denied = ("403 Forbidden", "<Error><Code>AccessDenied</Code><Message>no</Message></Error>");
+    let (mut objects, heads) = canned(vec![BEGUN, denied, ("204 No Content", "")]).await;
+    // One part: of several, those that are given up in the middle come in any order.
+    objects.sizes.part = 2 * TWO;
+    let error = objects.put(&bucket(), &key(), big(TWO), &plain()).await.unwrap_err();
+    assert_eq!((error.code.as_str(), error.step), ("S3.AccessDenied", "put a part of"));
+    let last = lines(&heads.lock()).pop().unwrap();
+    assert!(last.starts_with("delete ") && last.contains("uploadid=u1"), "{last}");
+}
+
+#[tokio::test]
+async fn a_store_that_takes_no_parts_gets_big_objects_whole() {
+    let no_parts = ("501 Not Implemented", NOT_IMPLEMENTED);
+    let ok = ("200 OK\r\nETag: \"e\"", "");
+    let (objects, heads) = canned(vec![no_parts, ok, ok]).await;
+    for _ in 0..2 {
+        objects.put(&bucket(), &key(), big(TWO), &plain()).await.unwrap();
+    }
+    let methods: Vec<_> = lines(&heads.lock()).iter().map(|line| line[..4].trim().to_owned()).collect();
+    assert_eq!(methods, ["post", "put", "put"]);
+}
+
+#[tokio::test]
+async fn parts_without_conditions_or_checksums_are_completed_without_them() {
+    let part = ("200 OK\r\nETag: \"p\"", "");
+    let refused = ("501 Not Implemented", NOT_IMPLEMENTED);
+    let (objects, heads) =
+        canned(vec![BEGUN, part, part, refused, COMPLETED, ("200 OK\r\nETag: \"e\"", "")]).await;
+    objects.put(&bucket(), &key(), big(TWO), &plain()).await.unwrap();
+    objects.put(&bucket(), &key(), gzip(b"x", 1), &plain()).await.unwrap();
+    let heads = heads.lock();
+    let conditional: Vec<bool> = heads.iter().map(|head| head.contains("if-none-match")).collect();
+    assert_eq!(conditional, [false, false, false, true, false, false]);
+    assert!(!heads[4].contains("x-amz-checksum-crc32"), "it checked none of the parts: {}", heads[4]);
+}
+
+/// An answer of STS, and how it is signed.
+const ASSUMED: &str = "<AssumeRoleResponse><AssumeRoleResult><AssumedRoleUser><AssumedRoleId>i</AssumedRoleId>\
+    <Arn>arn:aws:sts::123456789012:assumed-role/writer/hydrant</Arn></AssumedRoleUser><Credentials><AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey>\
+    <SessionToken>the-token</SessionToken><Expiration>2099-01-01T00:00:00Z</Expiration></Credentials>\
+    </AssumeRoleResult></AssumeRoleResponse>";
+
+async fn with_roles(answers: Vec<(&'static str, &'static str)>) -> (S3Objects, Arc<Mutex<Vec<String>>>) {
+    let (objects, heads) = canned(answers).await;
+    let mut access = objects.clients.access().clone();
+    let sts_endpoint_url = access.endpoint_url.clone();
+    access.assume_roles = Some(AssumeRoles { sts_endpoint_url, external_id: "000000000000".to_owned() });
+    (S3Objects::new(sdk("test"), access), heads)
+}
+
+fn as_role() -> PutOptions {
+    PutOptions { role_arn: Some("arn:aws:iam::123456789012:role/writer".to_owned()), ..plain() }
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_once_with_the_accounts_id_and_its_credentials_are_used() {
+    let ok = ("200 OK\r\nETag: \"e\"", "");
+    let (objects, heads) = with_roles(vec![("200 OK", ASSUMED), ok, ok]).await;
+    for _ in 0..2 {
+        objects.put(&bucket(), &key(), gzip(b"x", 1), &as_role()).await.unwrap();
+    }
+    let heads = heads.lock();
+    for part in [
+        "action=assumerole",
+        "rolearn=arn%3aaws%3aiam%3a%3a123456789012%3arole%2fwriter",
+        "externalid=000000000000",
+    ] {
+        assert!(heads[0].contains(part), "{part} in {}", heads[0]);
+    }
+    for head in &heads[1..] {
+        assert!(
+            head.contains("credential=asiarole/") && head.contains("x-amz-security-token: the-token"),
+            "{head}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_cannot_be_assumed_is_a_refusal_that_says_so_and_stops_nobody_else() {
+    let denied = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not authorized to perform: \
+        sts:AssumeRole</Message></Error></ErrorResponse>";
+    let (objects, _) = with_roles(vec![("403 Forbidden", denied)]).await;
+    let error = objects.put(&bucket(), &key(), gzip(b"x", 1), &as_role()).await.unwrap_err();
+    assert_eq!((error.code.as_str(), error.kind), ("S3.AccessDenied", Kind::Refused));
+    assert_eq!(
+        error.message,
+        "the role cannot be assumed: AccessDenied: not authorized to perform: sts:AssumeRole"
+    );
+    // STS is away: nothing is known of the bucket.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let error = objects.put(&bucket(), &key(), gzip(b"x", 1), &as_role()).await.unwrap_err();
+    assert_eq!((error.code.as_str(), error.kind), ("InternalError", Kind::Refused));
+    assert!(error.message.starts_with("there are no credentials: "), "{}", error.message);
 }

@@ -27,9 +27,9 @@ use crate::{
     encoder::Encoder,
     metrics::Outcome,
     object_key::{self, ObjectName},
-    object_store::{self, Body, Kind},
+    object_store::{self, Body, Kind, PutOptions},
     recorder::Receipt,
-    upload_gates::{Admission, Probe},
+    upload_gates::{Admission, Place, Probe},
 };
 
 /// Whether a bucket answers is found out within this time.
@@ -73,6 +73,8 @@ pub(super) struct Delivery {
     encoded: Option<Encoded>,
     /// Set once its records had to wait for a key.
     key_backoff: Option<Backoff>,
+    /// A try may have been made: by a process that ended, or here.
+    tried_before: bool,
 }
 
 impl Delivery {
@@ -84,7 +86,7 @@ impl Delivery {
         discard: Arc<Discard>,
         encoded: Option<Encoded>,
     ) -> Self {
-        Self { shared, batch, settings, health, discard, encoded, key_backoff: None }
+        Self { shared, batch, settings, health, discard, encoded, key_backoff: None, tried_before: false }
     }
 
     /// Waits for the seal to be committed (`None`: it was long ago), puts its objects and marks the batch; or discards it, once the
@@ -97,6 +99,7 @@ impl Delivery {
     }
 
     async fn deliver(&mut self, seal: Option<Receipt>) -> Result<(), Stop> {
+        self.tried_before = seal.is_none();
         if let Some(receipt) = seal {
             receipt.wait().await?.map_err(Stop::Refused)?;
         }
@@ -184,6 +187,7 @@ impl Delivery {
             }
             // Memory and place went to others while this one waits; the body is made again from the log.
             failed_before = true;
+            self.tried_before = true;
             tokio::select! {
                 stop = self.interrupted() => return Err(stop),
                 () = tokio::time::sleep(backoff.next()) => {}
@@ -200,9 +204,10 @@ impl Delivery {
             if self.is_unreachable() {
                 // The wait may be long, and encoders of others need the memory.
                 self.encoded = None;
+                let place = self.place();
                 let probe = tokio::select! {
                     stop = self.interrupted() => return Err(stop),
-                    probe = self.shared.gates.probe(&self.batch.bucket) => probe,
+                    probe = self.shared.gates.probe(&place) => probe,
                 };
                 let started_at = self.shared.clock.now();
                 if let Some(probe) = probe
@@ -227,14 +232,24 @@ impl Delivery {
         }
     }
 
+    /// What is asked of the store now.
+    fn options(&self) -> PutOptions {
+        let stream = self.shared.streams.by_id(self.batch.stream);
+        PutOptions { tried_before: self.tried_before, ..PutOptions::new(&self.settings.s3, stream.as_deref()) }
+    }
+
+    fn place(&self) -> Place {
+        Place::new(&self.batch.bucket, &self.options())
+    }
+
     fn is_unreachable(&self) -> bool {
-        self.shared.gates.is_unreachable(&self.batch.bucket)
+        self.shared.gates.is_unreachable(&self.place())
     }
 
     /// Asks the bucket whether it answers, with what needs neither memory nor place.
     async fn ask(&self, probe: &Probe) -> Result<(), object_store::Error> {
-        let (bucket, key) = (&self.batch.bucket, &self.batch.key);
-        match tokio::time::timeout(PROBE_TIMEOUT, self.shared.objects.head(bucket, key)).await {
+        let (bucket, key, options) = (&self.batch.bucket, &self.batch.key, self.options());
+        match tokio::time::timeout(PROBE_TIMEOUT, self.shared.objects.head(bucket, key, &options)).await {
             Err(_) => Err(object_store::Error::timed_out("head", bucket, key, PROBE_TIMEOUT)),
             Ok(Err(error)) if error.kind == Kind::Unreachable => Err(error),
             // Whatever it answered: the PUT will show what it says to that.
@@ -254,9 +269,10 @@ impl Delivery {
             Some(encoded) => encoded.body.as_ref().map_or(0, |body| body.bytes.len() as u64),
             None => self.body_bytes_max(),
         };
+        let place = self.place();
         let mut admission = tokio::select! {
             stop = self.interrupted() => return Err(stop),
-            admission = shared.gates.admit(&self.batch.bucket, bytes) => admission,
+            admission = shared.gates.admit(&place, bytes) => admission,
         };
         if self.is_unreachable() {
             return Ok(None);
@@ -321,9 +337,10 @@ impl Delivery {
         key: &ObjectKey,
         body: Body,
     ) -> Result<StoredObject, object_store::Error> {
-        let bucket = &self.batch.bucket;
+        let (bucket, options) = (&self.batch.bucket, self.options());
         let limit = self.shared.settings.upload_timeout + Duration::from_secs(body.bytes.len() as u64 / MIB);
-        let result = match tokio::time::timeout(limit, self.shared.objects.put(bucket, key, body)).await {
+        let put = self.shared.objects.put(bucket, key, body, &options);
+        let result = match tokio::time::timeout(limit, put).await {
             Ok(result) => result,
             Err(_) => Err(object_store::Error::timed_out("put", bucket, key, limit)),
         };

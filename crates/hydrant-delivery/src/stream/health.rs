@@ -4,18 +4,19 @@ use hydrant_types::{Lane, StreamName};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
-use crate::object_store::Error;
+use crate::{metrics::Metrics, object_store::Error};
 
 /// The code of the failure that a lane is in, if any.
 pub(super) struct Health {
     stream: StreamName,
     lane: Lane,
+    metrics: Metrics,
     failing: Mutex<Option<String>>,
 }
 
 impl Health {
-    pub(super) fn new(stream: StreamName, lane: Lane) -> Self {
-        Self { stream, lane, failing: Mutex::new(None) }
+    pub(super) fn new(stream: StreamName, lane: Lane, metrics: Metrics) -> Self {
+        Self { stream, lane, metrics, failing: Mutex::new(None) }
     }
 
     /// An upload failed and will be tried again.
@@ -23,6 +24,7 @@ impl Health {
         let mut failing = self.failing.lock();
         if failing.as_deref() != Some(&error.code) {
             warn!(stream = %self.stream, lane = %self.lane, code = error.code, %error, "uploads fail and are tried again until they succeed");
+            self.metrics.uploads_fail(failing.as_deref(), Some(&error.code));
             *failing = Some(error.code.clone());
         }
     }
@@ -31,11 +33,20 @@ impl Health {
     pub(super) fn succeeded(&self) {
         if let Some(code) = self.failing.lock().take() {
             info!(stream = %self.stream, lane = %self.lane, code, "uploads succeed again");
+            self.metrics.uploads_fail(Some(&code), None);
         }
     }
 
     /// Whether the last upload failed.
     pub(super) fn is_failing(&self) -> bool {
         self.failing.lock().is_some()
+    }
+}
+
+impl Drop for Health {
+    /// The stream has nothing to upload any more, so nothing fails.
+    fn drop(&mut self) {
+        let code = self.failing.get_mut().take();
+        self.metrics.uploads_fail(code.as_deref(), None);
     }
 }

@@ -94,7 +94,7 @@ impl Worker {
         let mut ranges = UnsafeRanges::new(progress.sealed);
         progress.waiting.iter().for_each(|batch| ranges.add(batch.range, batch.oldest_arrival));
         Self {
-            health: Arc::new(Health::new(name.clone(), lane)),
+            health: Arc::new(Health::new(name.clone(), lane, shared.metrics.clone())),
             discard: Arc::default(),
             shared,
             id,

@@ -12,7 +12,7 @@ use hydrant_types::{BucketName, Compression, ObjectKey, StoredObject};
 use parking_lot::Mutex;
 
 use super::faults::{Fate, Faults};
-use crate::{Body, ObjectStore, ObjectStoreError, ObjectStoreErrorKind as Kind};
+use crate::{Body, ObjectStore, ObjectStoreError, ObjectStoreErrorKind as Kind, PutOptions};
 
 /// How a bucket behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(crate) struct Objects {
 struct State {
     objects: BTreeMap<(String, String), Body>,
     moods: HashMap<String, Mood>,
+    options: HashMap<(String, String), PutOptions>,
     puts: u64,
     heads: u64,
 }
@@ -51,6 +52,12 @@ impl Objects {
     /// PUTs that were begun.
     pub(crate) fn puts(&self) -> u64 {
         self.state.lock().puts
+    }
+
+    /// What was asked for with the last PUT of each object: keys and options.
+    pub(crate) fn asked_with(&self) -> Vec<(String, PutOptions)> {
+        let state = self.state.lock();
+        state.options.iter().map(|((_, key), options)| (key.clone(), options.clone())).collect()
     }
 
     /// HEADs that were begun.
@@ -135,8 +142,13 @@ impl ObjectStore for Objects {
         bucket: &BucketName,
         key: &ObjectKey,
         body: Body,
+        options: &PutOptions,
     ) -> Result<StoredObject, ObjectStoreError> {
-        self.state.lock().puts += 1;
+        {
+            let mut state = self.state.lock();
+            state.puts += 1;
+            state.options.insert((bucket.as_str().to_owned(), key.as_str().to_owned()), options.clone());
+        }
         match self.mood(bucket) {
             Mood::Well => {}
             Mood::Refuses(code) => return Err(error("put", bucket, key, code, Kind::Refused)),
@@ -157,6 +169,7 @@ impl ObjectStore for Objects {
         &self,
         bucket: &BucketName,
         key: &ObjectKey,
+        _options: &PutOptions,
     ) -> Result<Option<StoredObject>, ObjectStoreError> {
         self.state.lock().heads += 1;
         match self.mood(bucket) {

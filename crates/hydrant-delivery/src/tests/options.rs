@@ -8,7 +8,7 @@ use hydrant_types::{BatchState, Destination, Stream, Tags};
 use super::{
     objects::Mood,
     warehouse::Verdict,
-    world::{BUCKET, Node, World, records, table_key, to_redshift, to_s3},
+    world::{BUCKET, Node, World, records, table_key, to_bucket, to_redshift, to_s3},
 };
 
 async fn tag(node: &Node, stream: &Stream, key: &str, value: &str) {
@@ -104,5 +104,78 @@ async fn an_interval_of_0_means_no_buffering() {
         node.settled(&stream).await;
     }
     assert_eq!(node.batches(&stream).await.len(), 3, "each went without waiting for more");
+    node.stop().await.unwrap();
+}
+
+/// Manifests as well as data.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_of_s3_is_what_the_stream_says_now() {
+    let world = World::new();
+    let node = world.start("a").await;
+    let with = |role: &str, key: Option<&str>| {
+        let mut destination = to_redshift("o/", "events", 7200);
+        let Destination::Redshift(redshift) = &mut destination else { unreachable!("it is Redshift") };
+        redshift.s3.role_arn = role.to_owned();
+        redshift.s3.kms_key_arn = key.map(str::to_owned);
+        destination
+    };
+    let stream = node.create("orders", with("mistyped", Some("k1"))).await;
+    tag(&node, &stream, "hydrant:storage-class", "STANDARD_IA").await;
+    world.objects.set_mood(BUCKET, Mood::Refuses("S3.AccessDenied"));
+    node.put(&stream, &records("orders", 0..10, 10)).await;
+    hydrant_testkit::eventually("it was refused", super::world::PATIENCE, async || {
+        (world.objects.puts() > 1).then_some(())
+    })
+    .await;
+    let failing =
+        |streams| format!("hydrant_delivery_to_s3_failing_streams{{code=\"S3.AccessDenied\"}} {streams}\n");
+    assert!(node.metrics().contains(&failing(1)), "{}", node.metrics());
+    let now = world.clock.now();
+    node.metastore.update_destination(stream.id, stream.version, &with("writer", None), now).await.unwrap();
+    tag(&node, &stream, "hydrant:storage-class", "GLACIER_IR").await;
+    world.objects.set_mood(BUCKET, Mood::Well);
+    node.settled(&stream).await;
+    assert!(node.metrics().contains(&failing(0)), "{}", node.metrics());
+    let asked = world.objects.asked_with();
+    assert_eq!(asked.len(), 2, "an object and its manifest: {asked:?}");
+    for (key, options) in asked {
+        assert_eq!(options.role_arn.as_deref(), Some("writer"), "{key}");
+        assert_eq!(options.kms_key_arn.as_deref(), Some("k1"), "it was sealed to be encrypted: {key}");
+        assert_eq!(options.tagged.storage_class.unwrap().as_str(), "GLACIER_IR", "{key}");
+        assert_eq!(options.tried_before, !key.contains("manifests/"), "{key}");
+    }
+    node.stop().await.unwrap();
+}
+
+/// A role of another bucket may not write to this one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_sealed_for_another_bucket_is_put_as_it_was_sealed() {
+    let world = World::new();
+    let node = world.start("a").await;
+    let to = |bucket: &str, role: &str| {
+        let mut destination = to_bucket(bucket, "o/");
+        let Destination::S3(s3) = &mut destination else { unreachable!("it is S3") };
+        s3.role_arn = role.to_owned();
+        destination
+    };
+    let stream = node.create("orders", to("old", "writes-old")).await;
+    world.objects.set_mood("old", Mood::Refuses("S3.NoSuchBucket"));
+    node.put(&stream, &records("orders", 0..10, 10)).await;
+    hydrant_testkit::eventually("it was refused", super::world::PATIENCE, async || {
+        (world.objects.puts() > 1).then_some(())
+    })
+    .await;
+    let now = world.clock.now();
+    node.metastore
+        .update_destination(stream.id, stream.version, &to("new", "writes-new"), now)
+        .await
+        .unwrap();
+    node.streams.refresh().await.unwrap();
+    node.put(&stream, &records("orders", 10..20, 10)).await;
+    world.objects.set_mood("old", Mood::Well);
+    node.settled(&stream).await;
+    let roles: std::collections::BTreeSet<_> =
+        world.objects.asked_with().into_iter().map(|(_, options)| options.role_arn.unwrap()).collect();
+    assert_eq!(roles.into_iter().collect::<Vec<_>>(), ["writes-new", "writes-old"]);
     node.stop().await.unwrap();
 }
