@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use hydrant_types::{
-    BucketName, Compression, ObjectKey, S3Options, S3Settings, StoredObject, Stream, StreamOptions,
+    BucketName, Compression, Lane, ObjectKey, S3Options, S3Settings, StoredObject, Stream, StreamOptions,
 };
 
 /// Codes of errors: those that Firehose logs (developer guide, "Monitoring with CloudWatch Logs"); `S3.Unreachable` and `S3.Timeout`
@@ -71,13 +71,13 @@ pub struct PutOptions {
 }
 
 impl PutOptions {
-    /// For what was sealed under the settings `sealed`, where the stream is `now` that; `None` where it is gone.
+    /// For what was sealed on `lane` under the settings `sealed`, where the stream is `now` that; `None` where it is gone.
     ///
     /// Bucket and key are fixed by the seal. As whom it is put, and with which key it is encrypted, follows the settings of now where they
     /// mean the same bucket: whoever mends a role or a key heals what waits for it. Encryption is never taken away from what was sealed
     /// with it.
-    pub fn new(sealed: &S3Settings, now: Option<&Stream>) -> Self {
-        let s3 = now.map(|stream| stream.destination.s3()).filter(|s3| s3.bucket == sealed.bucket);
+    pub fn new(sealed: &S3Settings, lane: Lane, now: Option<&Stream>) -> Self {
+        let s3 = now.and_then(|stream| stream.destination.lane(lane)).filter(|s3| s3.bucket == sealed.bucket);
         let s3 = s3.unwrap_or(sealed);
         Self {
             role_arn: Some(s3.role_arn.clone()).filter(|arn| !arn.is_empty()),

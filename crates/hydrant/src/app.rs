@@ -265,7 +265,7 @@ impl Parts {
             log: self.log.clone(),
             metastore: self.metastore.clone(),
             streams: self.streams.clone(),
-            objects: Arc::new(delivery::S3Objects::new(aws::s3_client(&aws.s3, &self.config.s3))),
+            objects: Arc::new(delivery::S3Objects::new(aws.s3, aws::s3_access(&self.config))),
             warehouse: Arc::new(aws::data_api(&aws.redshift, &self.config.redshift)),
             clock: self.clock.clone(),
             entropy: self.entropy.clone(),

@@ -47,7 +47,20 @@ pub async fn sdk_config(region: Option<&str>, credentials: Option<Credentials>) 
     config.into_builder().region(Region::from_static(REGION_DEFAULT)).build()
 }
 
-/// The S3 client for deliveries.
+/// How deliveries reach S3.
+pub fn s3_access(config: &config::Config) -> hydrant_delivery::S3Access {
+    let roles = || hydrant_delivery::AssumeRoles {
+        sts_endpoint_url: config.s3.sts_endpoint_url.clone(),
+        external_id: config.api.account_id.clone(),
+    };
+    hydrant_delivery::S3Access {
+        endpoint_url: config.s3.endpoint_url.clone(),
+        force_path_style: config.s3.force_path_style,
+        assume_roles: config.s3.assume_roles.then(roles),
+    }
+}
+
+/// An S3 client for commands that look at what was delivered.
 pub fn s3_client(sdk: &SdkConfig, settings: &config::S3) -> aws_sdk_s3::Client {
     use aws_sdk_s3::config::{RequestChecksumCalculation, ResponseChecksumValidation};
     let mut builder = aws_sdk_s3::config::Builder::from(sdk)

@@ -107,6 +107,10 @@ pub struct S3 {
     pub region: Option<String>,
     /// `https://host/bucket/key` instead of `https://bucket.host/key`. Default: true where an endpoint is given.
     pub force_path_style: bool,
+    /// Objects are written as each stream's RoleARN, and not with the process's own credentials.
+    pub assume_roles: bool,
+    /// For an STS that is not AWS's.
+    pub sts_endpoint_url: Option<String>,
 }
 
 /// `[redshift]`
@@ -294,6 +298,11 @@ fn validate(raw: Raw, environment: &Environment) -> (Config, Vec<(String, String
         check.fault("api.region", format!("{region:?}: expected a region such as us-east-1"));
     }
     let endpoint_url = check.url("s3.endpoint_url", raw.s3.endpoint_url);
+    let sts_endpoint_url = check.url("s3.sts_endpoint_url", raw.s3.sts_endpoint_url);
+    let assume_roles = check.flag("s3.assume_roles", raw.s3.assume_roles);
+    if sts_endpoint_url.is_some() && !assume_roles.unwrap_or(false) {
+        check.fault("s3.sts_endpoint_url", "without effect unless s3.assume_roles is true");
+    }
     let path_style = check.flag("s3.force_path_style", raw.s3.force_path_style);
     let config = Config {
         api: Api {
@@ -331,6 +340,8 @@ fn validate(raw: Raw, environment: &Environment) -> (Config, Vec<(String, String
             force_path_style: path_style.unwrap_or(endpoint_url.is_some()),
             endpoint_url,
             region: raw.s3.region,
+            assume_roles: assume_roles.unwrap_or(false),
+            sts_endpoint_url,
         },
         redshift: Redshift {
             endpoint_url: check.url("redshift.endpoint_url", raw.redshift.endpoint_url),

@@ -289,8 +289,11 @@ fn check_once(place: &str, ids: &[u64]) -> Result<()> {
 
 async fn s3_client(endpoint: &str) -> aws_sdk_s3::Client {
     let credentials = Credentials::new(dev::KEY, dev::KEY, None, None, "hydrant demo");
-    let settings =
-        config::S3 { endpoint_url: Some(endpoint.to_owned()), region: None, force_path_style: true };
+    let settings = config::S3 {
+        endpoint_url: Some(endpoint.to_owned()),
+        force_path_style: true,
+        ..config::S3::default()
+    };
     aws::s3_client(&aws::sdk_config(Some("us-east-1"), Some(credentials)).await, &settings)
 }
 

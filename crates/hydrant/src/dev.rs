@@ -261,6 +261,7 @@ fn dev_config(
             endpoint_url: Some(endpoints.s3.clone()),
             region: Some(REGION.to_owned()),
             force_path_style: true,
+            ..config::S3::default()
         };
     }
     config.redshift = config::Redshift {

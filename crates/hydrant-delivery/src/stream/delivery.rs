@@ -10,7 +10,7 @@ use std::{
 
 use hydrant_log::error::Read;
 use hydrant_metastore::{Attempt, FailedObject, Subject, Uploaded};
-use hydrant_types::{Batch, BatchId, Entropy, ErrorOutputType, ObjectKey, StoredObject, Timestamp};
+use hydrant_types::{Batch, BatchId, Entropy, ErrorOutputType, Lane, ObjectKey, StoredObject, Timestamp};
 use tracing::{Instrument as _, debug, error, info_span};
 use uuid::Uuid;
 
@@ -233,9 +233,13 @@ impl Delivery {
     }
 
     /// What is asked of the store now.
+    fn lane(&self) -> Lane {
+        self.batch.content.lane().unwrap_or(Lane::Delivery)
+    }
+
     fn options(&self) -> PutOptions {
         let stream = self.shared.streams.by_id(self.batch.stream);
-        PutOptions { tried_before: self.tried_before, ..PutOptions::new(&self.settings.s3, stream.as_deref()) }
+        PutOptions { tried_before: self.tried_before, ..PutOptions::new(&self.settings.s3, self.lane(), stream.as_deref()) }
     }
 
     fn place(&self) -> Place {

@@ -81,6 +81,7 @@ async fn list(args: ListArgs, as_json: bool, out: &mut dyn Write) -> Result<Exit
     let batches = if wanted(&BATCH_STATES) { metastore.batches(&filter).await? } else { Vec::new() };
     let loads = if wanted(&LOAD_STATES) { metastore.loads(&filter).await? } else { Vec::new() };
     if as_json {
+        let batches = batches_json(metastore.as_ref(), &batches).await?;
         writeln!(out, "{}", serde_json::to_string_pretty(&json!({"batches": batches, "loads": loads}))?)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -94,6 +95,21 @@ async fn list(args: ListArgs, as_json: bool, out: &mut dyn Write) -> Result<Exit
         load_table(metastore.as_ref(), &loads, out).await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Batches as they are, and `trouble` where the last try of one failed.
+async fn batches_json(metastore: &dyn Metastore, batches: &[Batch]) -> Result<Vec<Value>> {
+    let mut all = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let mut listed = serde_json::to_value(batch)?;
+        if batch.state == BatchState::Sealed
+            && let Some((attempt, times)) = last_failure(metastore, Subject::Batch(batch.id)).await?
+        {
+            listed["trouble"] = json!({"code": attempt.code, "message": attempt.message, "times": times});
+        }
+        all.push(listed);
+    }
+    Ok(all)
 }
 
 async fn batch_table(metastore: &dyn Metastore, batches: &[Batch], out: &mut dyn Write) -> Result<()> {
@@ -135,7 +151,7 @@ fn object(batch: &Batch) -> String {
 async fn batch_trouble(metastore: &dyn Metastore, batch: &Batch) -> Result<String> {
     match &batch.state {
         BatchState::Parked { reason, .. } => Ok(reason.clone()),
-        BatchState::Sealed => last_failure(metastore, Subject::Batch(batch.id)).await,
+        BatchState::Sealed => Ok(failure(last_failure(metastore, Subject::Batch(batch.id)).await?)),
         BatchState::Discarded { .. } => Ok(discarded(batch).to_owned()),
         _ => Ok(match batch.content {
             Content::Failed { records, .. } => {
@@ -146,13 +162,14 @@ async fn batch_trouble(metastore: &dyn Metastore, batch: &Batch) -> Result<Strin
     }
 }
 
-async fn last_failure(metastore: &dyn Metastore, subject: Subject) -> Result<String> {
+async fn last_failure(metastore: &dyn Metastore, subject: Subject) -> Result<Option<(Attempt, u64)>> {
     let attempts = metastore.attempts(subject).await?;
-    let failed = attempts.iter().rev().find(|(attempt, _)| attempt.outcome != "ok");
-    Ok(failed.map(|(attempt, times)| failure(attempt, *times)).unwrap_or_default())
+    Ok(attempts.into_iter().rev().find(|(attempt, _)| attempt.outcome != "ok"))
 }
 
-fn failure(attempt: &Attempt, times: u64) -> String {
+/// Nothing where nothing failed.
+fn failure(failed: Option<(Attempt, u64)>) -> String {
+    let Some((attempt, times)) = failed else { return String::new() };
     let code = attempt.code.as_deref().unwrap_or(attempt.outcome);
     format!("{code} ({times}x): {}", attempt.message.as_deref().unwrap_or("-"))
 }
@@ -162,7 +179,7 @@ async fn load_table(metastore: &dyn Metastore, loads: &[Load], out: &mut dyn Wri
     for load in loads {
         let trouble = match load.state.is_done() {
             true => String::new(),
-            false => last_failure(metastore, Subject::Load(load.id)).await?,
+            false => failure(last_failure(metastore, Subject::Load(load.id)).await?),
         };
         table.add_row([
             load.id.to_string(),

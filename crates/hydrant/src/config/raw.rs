@@ -102,6 +102,8 @@ pub(super) struct S3 {
     pub(super) endpoint_url: Option<String>,
     pub(super) region: Option<String>,
     pub(super) force_path_style: Option<Flag>,
+    pub(super) assume_roles: Option<Flag>,
+    pub(super) sts_endpoint_url: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -37,6 +37,8 @@ fn the_environment_overrides_the_file() {
         ("HYDRANT_API__ACCOUNT_ID", "123456789012"),
         ("HYDRANT_DELIVERY__GZIP_LEVEL", "1"),
         ("HYDRANT_S3__FORCE_PATH_STYLE", "true"),
+        ("HYDRANT_S3__ASSUME_ROLES", "true"),
+        ("HYDRANT_S3__STS_ENDPOINT_URL", "http://127.0.0.1:9000"),
         ("HYDRANT_LOG", "debug"),
     ];
     let config = read(LEAST, &pairs).unwrap();
@@ -44,6 +46,8 @@ fn the_environment_overrides_the_file() {
     assert_eq!(config.api.account_id, "123456789012");
     assert_eq!(config.delivery.gzip_level, 1);
     assert!(config.s3.force_path_style);
+    assert!(config.s3.assume_roles);
+    assert_eq!(config.s3.sts_endpoint_url.as_deref(), Some("http://127.0.0.1:9000"));
 }
 
 #[test]
@@ -333,6 +337,9 @@ fn nonsense_is_refused_before_anything_starts() {
     for (lines, key) in [
         ("[s3]\nendpoint_url = \"http://\"", "s3.endpoint_url"),
         ("[s3]\nendpoint_url = \"http://bad host:1\"", "s3.endpoint_url"),
+        ("[s3]\nassume_roles = \"maybe\"", "s3.assume_roles"),
+        ("[s3]\nassume_roles = true\nsts_endpoint_url = \"sts\"", "s3.sts_endpoint_url"),
+        ("[s3]\nsts_endpoint_url = \"http://127.0.0.1:1\"", "s3.sts_endpoint_url"),
         ("[log]\nfree_min = \"99999999999999999999GiB\"", "log.free_min"),
         ("[log]\ndir = \"\"", "log.dir"),
         ("[delivery]\ncopy_retry = \"0s\"", "delivery.copy_retry"),

@@ -109,8 +109,8 @@ impl Objects {
             .with_context(|| format!("--verify {place}: expected s3://BUCKET/PREFIX"))?;
         let settings = config::S3 {
             endpoint_url: endpoint_url.map(str::to_owned),
-            region: None,
             force_path_style: endpoint_url.is_some(),
+            ..config::S3::default()
         };
         let client = aws::s3_client(&aws::sdk_config(None, None).await, &settings);
         Ok(Self { client, bucket: bucket.to_owned(), prefix: prefix.to_owned() })

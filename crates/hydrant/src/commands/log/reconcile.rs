@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use hydrant_delivery::{AttachError, ObjectStore, S3Objects};
+use hydrant_delivery::{AttachError, ObjectStore, PutOptions, S3Objects};
 use hydrant_ingest::stream_table::{Error::StreamsMissing, StreamTable};
 use hydrant_log::{FileLog, RecordLog, StreamTail};
 use hydrant_metastore::{Metastore, Uploaded};
@@ -282,11 +282,18 @@ impl Settlement {
             return Ok(Found { batches: 0, empty: 0 });
         }
         let aws = Aws::from_chain(&self.config).await;
-        let objects = S3Objects::new(aws::s3_client(&aws.s3, &self.config.s3));
+        let objects = S3Objects::new(aws.s3, aws::s3_access(&self.config));
+        let streams: HashMap<_, _> =
+            self.metastore.streams().await?.into_iter().map(|stream| (stream.id, stream)).collect();
         let mut uploaded = Vec::with_capacity(gone.len());
         for batch in gone {
-            let object =
-                objects.head(&batch.bucket, &batch.key).await.context("look for a batch's object")?;
+            let destination = self.metastore.destination(batch.stream, batch.stream_version).await?;
+            let destination = destination.context("the settings that a batch was sealed under are gone")?;
+            let lane = batch.content.lane().unwrap_or(Lane::Delivery);
+            let sealed = destination.lane(lane).context("the settings of a batch's lane are gone")?;
+            let options = PutOptions::new(sealed, lane, streams.get(&batch.stream));
+            let object = objects.head(&batch.bucket, &batch.key, &options).await;
+            let object = object.context("look for a batch's object")?;
             if object.is_none() && !self.may_be_empty(&batch).await? {
                 bail!(
                     "batch {} is neither in the record log nor in S3 at s3://{}/{}",

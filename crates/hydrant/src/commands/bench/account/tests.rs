@@ -33,7 +33,8 @@ impl Site {
         tokio::spawn(hydrant_s3_local::serve(listener, settings, stop.clone()));
         let credentials = Credentials::new("test", "test", None, None, "test");
         let sdk = aws::sdk_config(Some("us-east-1"), Some(credentials)).await;
-        let settings = config::S3 { endpoint_url: Some(endpoint_url), region: None, force_path_style: true };
+        let settings =
+            config::S3 { endpoint_url: Some(endpoint_url), force_path_style: true, ..config::S3::default() };
         Self { client: aws::s3_client(&sdk, &settings), _stop: stop.drop_guard(), _dir: dir }
     }
 
