@@ -115,6 +115,11 @@ impl FaultProxy {
         self.script.requests()
     }
 
+    /// The same with their headers, one `name: value` a line after the first. HTTP only.
+    pub fn heads(&self) -> Vec<String> {
+        self.script.heads()
+    }
+
     async fn listen(upstream: &str, protocol: Protocol) -> Self {
         let upstream: SocketAddr = upstream
             .trim_start_matches("http://")

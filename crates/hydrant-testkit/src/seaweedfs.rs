@@ -9,9 +9,10 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
+use serde_json::json;
 
 use crate::port::free_port_pair;
 use crate::{Process, Scratch, tools};
@@ -30,6 +31,8 @@ const SECRET_ACCESS_KEY: &str = "hydrant-test-secret";
 #[derive(Debug)]
 pub struct SeaweedFs {
     buckets: Vec<String>,
+    /// The configuration of roles.
+    iam: Option<String>,
     directory: Scratch,
     ports: Ports,
     server: Option<Process>,
@@ -50,6 +53,24 @@ impl SeaweedFs {
     /// # Panics
     /// When it is not installed or does not start, or `buckets` is empty.
     pub async fn start(buckets: &[&str]) -> Self {
+        Self::start_with(buckets, None).await
+    }
+
+    /// The same, and who has one of the `roles` (name, bucket) may do everything in its bucket and nothing else. Credentials of roles
+    /// are good for `session`, such as `20s`; users can be made.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub async fn start_with_roles(buckets: &[&str], roles: &[(&str, &str)], session: &str) -> Self {
+        Self::start_with(buckets, Some(iam_config(roles, session).to_string())).await
+    }
+
+    /// ARN of one of the roles that it was started with.
+    pub fn role_arn(&self, name: &str) -> String {
+        role_arn(name)
+    }
+
+    async fn start_with(buckets: &[&str], iam: Option<String>) -> Self {
         assert!(!buckets.is_empty(), "without a bucket nothing shows that the server works");
         for _ in 0..START_ATTEMPTS {
             let ports = Ports {
@@ -60,7 +81,8 @@ impl SeaweedFs {
                 admin: free_port_pair(),
             };
             let buckets = buckets.iter().map(|bucket| (*bucket).to_owned()).collect();
-            let mut seaweedfs = Self { buckets, directory: Scratch::new(), ports, server: None };
+            let mut seaweedfs =
+                Self { buckets, iam: iam.clone(), directory: Scratch::new(), ports, server: None };
             match seaweedfs.run().await {
                 Ok(()) => return seaweedfs,
                 Err(error) => eprintln!("{error}; trying other ports"),
@@ -87,6 +109,43 @@ impl SeaweedFs {
     /// The region to sign for.
     pub fn region(&self) -> &'static str {
         REGION
+    }
+
+    /// Makes a user, who may do nothing yet; gives its access key and secret.
+    ///
+    /// # Panics
+    /// When it was not started with roles, or refuses.
+    pub async fn create_user(&self, name: &str) -> (String, String) {
+        self.iam("CreateUser", &[("UserName", name)]).await;
+        let answer = self.iam("CreateAccessKey", &[("UserName", name)]).await;
+        let element = |name: &str| {
+            let (_, rest) = answer.split_once(&format!("<{name}>")).expect("the answer has it");
+            rest.split('<').next().unwrap_or_default().to_owned()
+        };
+        (element("AccessKeyId"), element("SecretAccessKey"))
+    }
+
+    /// Lets a user do everything in a bucket.
+    ///
+    /// # Panics
+    /// When it refuses.
+    pub async fn allow(&self, user: &str, bucket: &str) {
+        let policy = policy(bucket).to_string();
+        self.iam("PutUserPolicy", &[("UserName", user), ("PolicyName", bucket), ("PolicyDocument", &policy)])
+            .await;
+    }
+
+    async fn iam(&self, action: &str, members: &[(&str, &str)]) -> String {
+        let form = members.iter().map(|(name, value)| format!("&{name}={}", form_encoded(value)));
+        let body = format!("Action={action}&Version=2010-05-08{}", form.collect::<String>());
+        let request = signed("POST", &format!("{}/", self.endpoint_url()), "iam", body.into());
+        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
+        let answer = client.request(request).await.expect("SeaweedFS answers");
+        let status = answer.status();
+        let body = answer.into_body().collect().await.expect("the answer can be read").to_bytes();
+        let text = String::from_utf8_lossy(&body).into_owned();
+        assert!(status.is_success(), "{action}: {status}: {text}");
+        text
     }
 
     /// `kill -9`. What it had acknowledged is there again after [`restart`](Self::restart).
@@ -138,6 +197,13 @@ impl SeaweedFs {
             "-s3.autoCreateBucket=false".to_owned(),
             format!("-bucket={}", self.buckets.join(",")),
         ];
+        let mut arguments = arguments.to_vec();
+        if let Some(iam) = &self.iam {
+            let path = self.directory.path().join("iam.json");
+            std::fs::write(&path, iam).map_err(|error| format!("{}: {error}", path.display()))?;
+            arguments.push("-s3.iam.readOnly=false".to_owned());
+            arguments.push(format!("-s3.iam.config={}", path.display()));
+        }
         let directory = self.directory.path().to_owned();
         let server = Process::start_with(&tools::weed(), arguments, |command| {
             command
@@ -189,12 +255,47 @@ impl Drop for SeaweedFs {
 }
 
 async fn send_signed(method: &str, url: &str) -> Result<http::StatusCode, hyper_util::client::legacy::Error> {
-    let request = signed(method, url);
+    let request = signed(method, url, "s3", Bytes::new());
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     Ok(client.request(request).await?.status())
 }
 
-fn signed(method: &str, url: &str) -> http::Request<Full<Bytes>> {
+fn role_arn(name: &str) -> String {
+    format!("arn:aws:iam::000000000000:role/{name}")
+}
+
+fn policy(bucket: &str) -> serde_json::Value {
+    let resources = [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")];
+    json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": ["s3:*"], "Resource": resources}]})
+}
+
+fn iam_config(roles: &[(&str, &str)], session: &str) -> serde_json::Value {
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["sts:AssumeRole"]},
+    ]});
+    let role = |(name, _): &(&str, &str)| json!({"roleName": name, "roleArn": role_arn(name), "trustPolicy": trust, "attachedPolicies": [name]});
+    let named = |(name, bucket): &(&str, &str)| json!({"name": name, "document": policy(bucket)});
+    json!({
+        "sts": {
+            "tokenDuration": session, "maxSessionLength": "12h", "issuer": "hydrant-test",
+            "signingKey": "aHlkcmFudC10ZXN0LWtleS1vZi0zMi1ieXRlcy1vci1tb3Jl",
+        },
+        "policy": {"defaultEffect": "Deny", "storeType": "memory"},
+        "policies": roles.iter().map(named).collect::<Vec<_>>(),
+        "roles": roles.iter().map(role).collect::<Vec<_>>(),
+    })
+}
+
+/// As in `application/x-www-form-urlencoded`.
+fn form_encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte.is_ascii_alphanumeric() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+fn signed(method: &str, url: &str, service: &str, body: Bytes) -> http::Request<Full<Bytes>> {
     let identity = Credentials::new(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None, None, "hydrant-testkit").into();
     let mut settings = SigningSettings::default();
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -203,19 +304,20 @@ fn signed(method: &str, url: &str) -> http::Request<Full<Bytes>> {
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
         .region(REGION)
-        .name("s3")
+        .name(service)
         .time(SystemTime::now())
         .settings(settings)
         .build()
         .expect("every signing parameter is given")
         .into();
-    let signable = SignableRequest::new(method, url, std::iter::empty(), SignableBody::Bytes(b""))
+    let signable = SignableRequest::new(method, url, std::iter::empty(), SignableBody::Bytes(&body))
         .expect("the URL is our own");
     let (instructions, _) = sign(signable, &parameters).expect("the request can be signed").into_parts();
     let mut request = http::Request::builder()
         .method(method)
         .uri(url)
-        .body(Full::default())
+        .header(http::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Full::new(body.clone()))
         .expect("the method and the URL are our own");
     instructions.apply_to_request_http1x(&mut request);
     request

@@ -39,6 +39,7 @@ async fn answer(
     script: &Script,
     client: &Client<HttpConnector, AnyBody>,
 ) -> Result<Response<AnyBody>, Cause> {
+    script.note_head(head(&request));
     match script.decide(&summary(&request)) {
         None => pass_on(request, upstream, client).await,
         Some(Fault::Stall) => {
@@ -104,6 +105,14 @@ fn error_code(status: StatusCode, speaks_json: bool) -> &'static str {
         (_, true) => "InternalServerException",
         (_, false) => "InternalError",
     }
+}
+
+fn head(request: &Request<Incoming>) -> String {
+    let line = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        format!("\n{name}: {}", String::from_utf8_lossy(value.as_bytes()))
+    };
+    let headers: String = request.headers().iter().map(line).collect();
+    format!("{}{headers}", summary(request))
 }
 
 fn summary(request: &Request<Incoming>) -> String {

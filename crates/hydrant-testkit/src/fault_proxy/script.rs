@@ -22,6 +22,7 @@ struct State {
     rule: Option<Rule>,
     faults: usize,
     requests: VecDeque<String>,
+    heads: VecDeque<String>,
 }
 
 #[derive(Debug)]
@@ -55,6 +56,19 @@ impl Script {
 
     pub(super) fn requests(&self) -> Vec<String> {
         self.state.lock().requests.iter().cloned().collect()
+    }
+
+    pub(super) fn heads(&self) -> Vec<String> {
+        self.state.lock().heads.iter().cloned().collect()
+    }
+
+    /// Notes what an HTTP request said.
+    pub(super) fn note_head(&self, head: String) {
+        let mut state = self.state.lock();
+        if state.heads.len() == REQUESTS_KEPT_MAX {
+            state.heads.pop_front();
+        }
+        state.heads.push_back(head);
     }
 
     /// Notes an HTTP request and says what is to happen to it.
