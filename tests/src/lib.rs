@@ -42,6 +42,12 @@ pub struct Site {
     pub warehouse_url: String,
     /// `log.bytes_max`; at first more than any test puts.
     pub log_bytes_max: &'static str,
+    /// `delivery.interval_max`; at first `1s`.
+    pub interval_max: &'static str,
+    /// Access key and secret of the service's own at S3; at first one that may do everything.
+    pub s3_credentials: (String, String),
+    /// Lines of `[s3]` beside those that every test needs.
+    pub more_s3: String,
     /// `auth.mode`; at first `none`.
     pub auth_mode: &'static str,
     /// Sections of the configuration beside those that every test needs.
@@ -56,7 +62,11 @@ pub struct Site {
 impl Site {
     /// Starts it with an empty bucket, an empty table `events` and an empty metastore.
     pub async fn new() -> Self {
-        let s3 = SeaweedFs::start(&[BUCKET]).await;
+        Self::around(SeaweedFs::start(&[BUCKET]).await).await
+    }
+
+    /// The same around an S3 that runs already.
+    pub async fn around(s3: SeaweedFs) -> Self {
         let s3_proxy = FaultProxy::http(&s3.endpoint_url()).await;
         let metastore_url = Postgres::shared().database().await;
         let warehouse_url = Postgres::shared().database().await;
@@ -64,6 +74,7 @@ impl Site {
         let redshift_listen = format!("127.0.0.1:{}", free_port());
         let redshift_local = start_redshift_local(&s3, &warehouse_url, &redshift_listen).await;
         let data_api_proxy = FaultProxy::http(&redshift_listen).await;
+        let s3_credentials = (s3.access_key_id().to_owned(), s3.secret_access_key().to_owned());
         Self {
             s3,
             s3_proxy,
@@ -71,6 +82,9 @@ impl Site {
             metastore_url,
             warehouse_url,
             log_bytes_max: "50GiB",
+            interval_max: "1s",
+            s3_credentials,
+            more_s3: String::new(),
             auth_mode: "none",
             more_config: String::new(),
             dir: Scratch::new(),
@@ -114,16 +128,19 @@ url = "{metastore}"
 [s3]
 endpoint_url = "{s3}"
 region = "{region}"
+{more_s3}
 [redshift]
 endpoint_url = "{redshift}"
 [delivery]
-interval_max = "1s"
+interval_max = "{interval_max}"
 gzip_level = 1
 copy_retry = "1s"
 {more}
 "#,
             auth_mode = self.auth_mode,
             more = self.more_config,
+            more_s3 = self.more_s3,
+            interval_max = self.interval_max,
             log = self.log_dir().display().to_string(),
             bytes_max = self.log_bytes_max,
             metastore = self.metastore_url,
@@ -163,8 +180,8 @@ copy_retry = "1s"
     /// Starts any command of the binary with the credentials of this site's S3.
     pub fn hydrant(&self, arguments: &[&str]) -> Process {
         Process::start_with(hydrant_binary(), arguments, |command| {
-            command.env("AWS_ACCESS_KEY_ID", self.s3.access_key_id());
-            command.env("AWS_SECRET_ACCESS_KEY", self.s3.secret_access_key());
+            command.env("AWS_ACCESS_KEY_ID", &self.s3_credentials.0);
+            command.env("AWS_SECRET_ACCESS_KEY", &self.s3_credentials.1);
         })
     }
 
