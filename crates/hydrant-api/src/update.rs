@@ -9,7 +9,7 @@ use crate::{
     error::ApiError,
     input::{Faults, Node},
     model,
-    shape::{Findings, Shape},
+    shape::Findings,
 };
 
 /// The settings that follow from `current` by what an input of the right shape gives.
