@@ -27,6 +27,7 @@
 
 mod attach;
 mod backoff;
+pub mod decoder;
 mod encode_slots;
 pub mod encoder;
 mod lease_keeper;

@@ -26,6 +26,8 @@ pub(crate) const CODES: [&str; 13] = [
     "InternalError",
 ];
 
+use crate::encoder::Encoding;
+
 /// An object's bytes, whole and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
@@ -35,26 +37,30 @@ pub struct Body {
     pub crc32: u32,
     /// CRC-32 of the records in it, whatever they are encoded as: two objects with equal ones hold the same records.
     pub records_crc32: u32,
-    /// How they are encoded: goes into Content-Encoding.
+    /// How they are encoded.
     pub compression: Compression,
+    /// What the header `Content-Encoding` is to say.
+    pub content_encoding: Option<&'static str>,
 }
 
 impl Body {
-    /// A body and its checksums; with gzip, `bytes` are one whole member. Computes: bigger ones are not for async workers.
-    pub fn new(bytes: Bytes, compression: Compression) -> Self {
+    /// A body that is not encoded. Computes: bigger ones are not for async workers.
+    pub fn plain(bytes: Bytes) -> Self {
         let crc32 = crc32fast::hash(&bytes);
-        let records_crc32 = match compression {
-            Compression::Uncompressed => crc32,
-            Compression::Gzip => gzip_trailer_crc32(&bytes),
-        };
-        Self { crc32, records_crc32, bytes, compression }
+        let (records_crc32, compression) = (crc32, Compression::Uncompressed);
+        Self { bytes, crc32, records_crc32, compression, content_encoding: None }
     }
-}
 
-/// A gzip member ends in the CRC-32 and the length of what is in it (RFC 1952), four bytes each.
-fn gzip_trailer_crc32(member: &[u8]) -> u32 {
-    let trailer = member.last_chunk::<8>().expect("a gzip member has a trailer");
-    u32::from_le_bytes([trailer[0], trailer[1], trailer[2], trailer[3]])
+    /// What an encoder has made of records with this checksum. Computes, as [`Body::plain`].
+    pub(crate) fn encoded(bytes: Bytes, records_crc32: u32, encoding: Encoding) -> Self {
+        let compression = encoding.compression;
+        let crc32 = match compression {
+            Compression::Uncompressed => records_crc32,
+            _ => crc32fast::hash(&bytes),
+        };
+        let content_encoding = compression.content_encoding().filter(|_| encoding.content_encoding);
+        Self { bytes, crc32, records_crc32, compression, content_encoding }
+    }
 }
 
 /// What is said to the object store besides bucket, key and body, and as whom. Cheap to clone.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{S3Options, Tags};
+use crate::{ByteSize, S3Options, Tags};
 
 /// What every such tag's key begins with.
 const PREFIX: &str = "hydrant:";
@@ -10,14 +10,16 @@ const PREFIX: &str = "hydrant:";
 const ON_DELETE: &str = "hydrant:on-delete";
 
 /// What is said of a tag that there is not.
-const NAMES: &str = "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:copy-retry, hydrant:on-delete, \
-                     hydrant:prefix-date, hydrant:expected-bucket-owner, hydrant:acl, hydrant:storage-class, hydrant:object-tags, \
+const NAMES: &str = "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:gzip-member-size, \
+                     hydrant:content-encoding, hydrant:copy-retry, hydrant:on-delete, hydrant:prefix-date, hydrant:expected-bucket-owner, hydrant:acl, hydrant:storage-class, hydrant:object-tags, \
                      hydrant:s3-endpoint, hydrant:s3-region";
 
 /// Shorter than this an interval seals batch after batch of single records; longer than this the API has none either.
 const INTERVAL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(900));
 /// More often hurts the warehouse; RetryOptions end after two hours.
 const COPY_RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(7200));
+/// A smaller gzip member compresses visibly worse; a bigger one than the biggest buffer is the whole object.
+const GZIP_MEMBER: (ByteSize, ByteSize) = (ByteSize(256 * 1024), ByteSize::mib(128));
 
 /// What a stream's `hydrant:…` tags say; what they do not say is `None`, and the API's shape and the configuration decide.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,6 +28,10 @@ pub struct StreamOptions {
     pub buffering_interval: Option<Duration>,
     /// `hydrant:gzip-level`, 1 (fast) to 9 (small).
     pub gzip_level: Option<u32>,
+    /// `hydrant:gzip-member-size`, 256 KiB to 128 MiB of records: an object is cut into gzip members of this size.
+    pub gzip_member_size: Option<ByteSize>,
+    /// `hydrant:content-encoding`, `on` or `off`: whether compressed objects say so in that header. `None` is on.
+    pub content_encoding: Option<bool>,
     /// `hydrant:copy-retry`, 100 ms to 2 h: between a failed COPY and its next attempt.
     pub copy_retry: Option<Duration>,
     /// `hydrant:on-delete`.
@@ -112,6 +118,17 @@ impl StreamOptions {
                 let level = value.parse().ok().filter(|level| (1..=9).contains(level));
                 self.gzip_level = Some(level.ok_or("a number from 1 (fast) to 9 (small)")?);
             }
+            Some("gzip-member-size") => {
+                let size = value.parse().ok().filter(|size| (GZIP_MEMBER.0..=GZIP_MEMBER.1).contains(size));
+                self.gzip_member_size = Some(size.ok_or("a size from 256KiB to 128MiB, such as 1MiB")?);
+            }
+            Some("content-encoding") => {
+                self.content_encoding = match value {
+                    "on" => Some(true),
+                    "off" => Some(false),
+                    _ => return Err("on or off"),
+                }
+            }
             Some("copy-retry") => {
                 let pause = duration(value, COPY_RETRY).ok_or("a duration from 100ms to 2h, such as 30s")?;
                 self.copy_retry = Some(pause);
@@ -160,6 +177,8 @@ mod tests {
             ("team", "shop"),
             ("hydrant:buffering-interval", "250ms"),
             ("hydrant:gzip-level", "1"),
+            ("hydrant:gzip-member-size", "256KiB"),
+            ("hydrant:content-encoding", "off"),
             ("hydrant:copy-retry", "1m 30s"),
             ("hydrant:on-delete", "discard"),
             ("hydrant:prefix-date", "never"),
@@ -167,6 +186,8 @@ mod tests {
         let expected = StreamOptions {
             buffering_interval: Some(Duration::from_millis(250)),
             gzip_level: Some(1),
+            gzip_member_size: Some(ByteSize(262_144)),
+            content_encoding: Some(false),
             copy_retry: Some(Duration::from_secs(90)),
             on_delete: OnDelete::Discard,
             prefix_date: PrefixDate::Never,
@@ -190,6 +211,11 @@ mod tests {
             ("hydrant:gzip-level", "0"),
             ("hydrant:gzip-level", "10"),
             ("hydrant:gzip-level", "fast"),
+            ("hydrant:gzip-member-size", "255KiB"),
+            ("hydrant:gzip-member-size", "129MiB"),
+            ("hydrant:gzip-member-size", "some"),
+            ("hydrant:content-encoding", "On"),
+            ("hydrant:content-encoding", ""),
             ("hydrant:copy-retry", "99ms"),
             ("hydrant:copy-retry", "3h"),
             ("hydrant:on-delete", "Discard"),

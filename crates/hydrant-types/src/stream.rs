@@ -247,31 +247,62 @@ impl Default for BufferingHints {
     }
 }
 
-/// How an object's bytes are encoded; the values that work so far.
+/// How an object's bytes are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// The records as they came.
     #[default]
     Uncompressed,
-    /// One gzip member (RFC 1952) per object.
+    /// gzip members (RFC 1952): one per object where the stream does not ask for more.
     Gzip,
+    /// A ZIP archive with one deflated entry.
+    Zip,
+    /// Snappy blocks in the framing of snappy-java (`SnappyOutputStream`), which begins with `82 53 4e 41 50 50 59 00`.
+    Snappy,
+    /// Snappy blocks in the framing of Hadoop (`BlockCompressorStream`), which has no beginning of its own.
+    HadoopSnappy,
 }
 
 impl Compression {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::Uncompressed, Self::Gzip, Self::Zip, Self::Snappy, Self::HadoopSnappy];
+
     /// API value of `CompressionFormat`.
     pub fn as_api(self) -> &'static str {
         match self {
             Self::Uncompressed => "UNCOMPRESSED",
             Self::Gzip => "GZIP",
+            Self::Zip => "ZIP",
+            Self::Snappy => "Snappy",
+            Self::HadoopSnappy => "HADOOP_SNAPPY",
         }
     }
 
-    /// What an object's key ends with.
+    /// From the API value of `CompressionFormat`, whose case counts.
+    pub fn from_api(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|compression| compression.as_api() == name)
+    }
+
+    /// What an object's key ends with. Of Hadoop's too it is `.snappy`, as on the objects that Firehose writes; its documentation has
+    /// `.hsnappy`.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Uncompressed => "",
             Self::Gzip => ".gz",
+            Self::Zip => ".zip",
+            Self::Snappy | Self::HadoopSnappy => ".snappy",
+        }
+    }
+
+    /// What an object's header `Content-Encoding` says, as on the objects that Firehose writes.
+    pub fn content_encoding(self) -> Option<&'static str> {
+        match self {
+            Self::Uncompressed => None,
+            Self::Gzip => Some("gzip"),
+            Self::Zip => Some("zip"),
+            Self::Snappy => Some("snappy-java"),
+            Self::HadoopSnappy => Some("hadoop-snappy"),
         }
     }
 }

@@ -5,8 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hydrant_metastore::{Attempt, Error as StoreError, Kind as StoreKind, NewLoad, Subject};
 use hydrant_redshift::{WarehouseClient, copy_statement, manifest};
 use hydrant_types::{
-    Compression, CopyTarget, Load, LoadId, LoadState, NameError, ObjectKey, S3Settings, StreamId,
-    StreamOptions, Timestamp,
+    CopyTarget, Load, LoadId, LoadState, NameError, ObjectKey, S3Settings, StreamId, StreamOptions, Timestamp,
 };
 use tokio::time::Instant;
 use tracing::{Instrument as _, debug, error, info, info_span, warn};
@@ -255,7 +254,7 @@ impl TableWorker {
     /// Puts the load's manifest under `key`, trying on until it is there.
     pub(super) async fn put_manifest(&self, load: &Load, key: &ObjectKey) -> Result<(), End> {
         let objects = self.shared.metastore.load_objects(load.id).await?;
-        let body = Body::new(manifest::render(&objects).into(), Compression::Uncompressed);
+        let body = Body::plain(manifest::render(&objects).into());
         let s3 = self.s3_settings(load).await?;
         let mut backoff = Backoff::new(&self.shared.settings, &*self.shared.entropy);
         let (limit, mut said) = (self.shared.settings.upload_timeout, false);

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 
 use aws_sdk_s3::types::{ObjectCannedAcl, ServerSideEncryption, StorageClass};
-use hydrant_types::Compression;
-
 use crate::object_store::{Body, PutOptions};
 
 const CONTENT_TYPE: &str = "application/octet-stream";
@@ -28,10 +26,7 @@ impl ObjectHeaders {
         let tagged = &options.tagged;
         Self {
             content_type: CONTENT_TYPE,
-            content_encoding: match body.compression {
-                Compression::Uncompressed => None,
-                Compression::Gzip => Some("gzip".to_owned()),
-            },
+            content_encoding: body.content_encoding.map(str::to_owned),
             metadata: HashMap::from([(RECORDS_CRC32.to_owned(), records_crc32(body))]),
             // Without a key nothing is said, and the bucket's default holds.
             server_side_encryption: options.kms_key_arn.as_ref().map(|_| ServerSideEncryption::AwsKms),

@@ -12,7 +12,7 @@ use aws_smithy_async::{
     time::{SharedTimeSource, SystemTimeSource},
 };
 use flate2::read::GzDecoder;
-use hydrant_types::{Compression, Secret, StreamOptions};
+use hydrant_types::{BatchId, Compression, Secret, StreamOptions};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{
@@ -22,7 +22,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::{encoder::Encoder, object_store::Kind};
+use crate::{
+    encoder::{Encoder, Encoding},
+    object_store::Kind,
+};
 
 fn sdk(secret: &str) -> SdkConfig {
     SdkConfig::builder()
@@ -90,9 +93,9 @@ fn key() -> ObjectKey {
 }
 
 fn gzip(records: &[u8], level: u32) -> Body {
-    let mut encoder = Encoder::new(Compression::Gzip, level);
+    let mut encoder = Encoder::new(Encoding { level, ..Encoding::of(Compression::Gzip) });
     encoder.write(records);
-    encoder.finish()
+    encoder.finish(BatchId(uuid::Uuid::nil()))
 }
 
 #[tokio::test]
@@ -115,7 +118,7 @@ async fn an_object_arrives_as_it_was_encoded_with_its_headers() {
     assert_eq!(server.objects.head(&bucket(), &key(), &plain()).await.unwrap(), Some(stored));
     let missing = "a/nothing".parse().unwrap();
     assert_eq!(server.objects.head(&bucket(), &missing, &plain()).await.unwrap(), None);
-    let body = Body::new(records.into(), Compression::Uncompressed);
+    let body = Body::plain(records.into());
     server.objects.put(&bucket(), &missing, body, &plain()).await.unwrap();
     let got = server.client.get_object().bucket("landing").key("a/nothing").send().await.unwrap();
     assert_eq!(got.content_encoding(), None);

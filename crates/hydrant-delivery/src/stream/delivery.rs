@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
-    encoder::Encoder,
+    encoder::{Encoder, Encoding},
     metrics::Outcome,
     object_key::{self, ObjectName},
     object_store::{self, Body, Kind, PutOptions},
@@ -268,10 +268,12 @@ impl Delivery {
     /// while this waited.
     async fn admitted(&mut self, piece: Piece) -> Result<Option<(Admission, Encoded)>, Stop> {
         let shared = &self.shared;
-        let encoded = self.encoded.as_ref().filter(|_| piece == Piece::Kept);
-        let bytes = match encoded {
+        // Settled once: a tag that is set meanwhile is not to make the body longer than what is admitted.
+        let encoding = self.encoding();
+        let body_bytes_max = encoding.object_bytes_max(self.batch.processed_bytes);
+        let bytes = match self.encoded.as_ref().filter(|_| piece == Piece::Kept) {
             Some(encoded) => encoded.body.as_ref().map_or(0, |body| body.bytes.len() as u64),
-            None => self.body_bytes_max(),
+            None => body_bytes_max,
         };
         let place = self.place();
         let mut admission = tokio::select! {
@@ -283,7 +285,7 @@ impl Delivery {
         }
         let encoded = match self.encoded.take_if(|_| piece == Piece::Kept) {
             Some(encoded) => Encoded { _charge: None, ..encoded },
-            None => match self.encode(piece).await {
+            None => match self.encode(piece, encoding, body_bytes_max).await {
                 Err(Stop::Read(missing @ Read::KeyMissing { .. })) => {
                     // Others need the memory and the place.
                     drop(admission);
@@ -311,18 +313,16 @@ impl Delivery {
         }
     }
 
-    /// No body of the batch is longer.
-    fn body_bytes_max(&self) -> u64 {
-        Encoder::object_bytes_max(self.settings.s3.compression, self.batch.processed_bytes)
+    fn encoding(&self) -> Encoding {
+        let stream = self.shared.streams.by_id(self.batch.stream);
+        open_batch::encoding(self.settings.s3.compression, stream.as_deref(), &self.shared.settings)
     }
 
-    async fn encode(&self, piece: Piece) -> Result<Encoded, Stop> {
-        let (stream, settings) = (self.shared.streams.by_id(self.batch.stream), &self.shared.settings);
-        let level = stream.map_or(settings.gzip_level, |stream| open_batch::gzip_level(&stream, settings));
+    async fn encode(&self, piece: Piece, encoding: Encoding, body_bytes_max: u64) -> Result<Encoded, Stop> {
+        let (batch, pipeline) = (&self.batch, self.settings.pipeline.clone());
         // Reserved at once, so that it is never copied to grow. (What is not written to takes no memory.)
-        let room = self.body_bytes_max() as usize;
-        let encoder = Encoder::with_capacity(self.settings.s3.compression, level, room);
-        let mut encoding = Reencoding::new(self.batch.range, piece, self.settings.pipeline.clone(), encoder);
+        let encoder = Encoder::with_capacity(encoding, body_bytes_max as usize);
+        let mut encoding = Reencoding::new(batch.id, batch.range, piece, pipeline, encoder);
         loop {
             if self.is_interrupted() {
                 return Err(self.interrupted().await);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use hydrant_log::{Chunk, FramePart, RecordLog, error};
-use hydrant_types::{Compression, ErrorOutputType, Position, PositionRange, StreamId, Timestamp};
+use hydrant_types::{BatchId, ErrorOutputType, Position, PositionRange, StreamId, Timestamp};
 
 use crate::{
-    encoder::Encoder,
+    encoder::{Encoder, Encoding},
     memory_budget::{Charge, MemoryBudget},
     object_store::Body,
     processing::{Failure, Outcome, Pipeline},
@@ -31,9 +31,9 @@ pub(super) enum Sink {
 
 impl Sink {
     /// An encoder where the budget has room for one.
-    pub(super) fn open(budget: &MemoryBudget, compression: Compression, gzip_level: u32) -> Self {
-        match budget.try_charge(Encoder::memory_first(compression)) {
-            Some(charge) => Self::Encode(Encoder::new(compression, gzip_level), charge),
+    pub(super) fn open(budget: &MemoryBudget, encoding: Encoding) -> Self {
+        match budget.try_charge(encoding.memory_first()) {
+            Some(charge) => Self::Encode(Encoder::new(encoding), charge),
             None => Self::Measure,
         }
     }
@@ -93,11 +93,14 @@ impl Intake {
         process(pipeline.as_deref(), records, processed, |bytes| sink.write(bytes), |_, _, _| {});
     }
 
-    /// Ends the object, where one was made: without bytes there is none. What the encoder had beside it is given back. Computes: only in an
-    /// encode slot.
-    pub(super) fn finish(self) -> Option<Encoded> {
+    /// Ends the object of `batch`: without bytes there is none. `None` where nothing was encoded, or the budget has no room for what ending it
+    /// may take. What the encoder had beside the object is given back. Computes: only in an encode slot.
+    pub(super) fn finish(self, batch: BatchId) -> Option<Encoded> {
         let Sink::Encode(encoder, mut charge) = self.sink else { return None };
-        let body = encoder.finish();
+        if !charge.try_set(encoder.memory_while_writing(0)) {
+            return None;
+        }
+        let body = encoder.finish(batch);
         charge.try_set(body.bytes.len() as u64);
         let body = (self.processed.bytes > 0).then_some(body);
         Some(Encoded { body, processed: self.processed, _charge: Some(charge) })
@@ -260,6 +263,7 @@ pub(super) enum Piece {
 pub(super) struct Reencoding {
     next: Position,
     end: Position,
+    batch: BatchId,
     encoder: Encoder,
     pipeline: Option<Arc<Pipeline>>,
     piece: Piece,
@@ -267,15 +271,16 @@ pub(super) struct Reencoding {
 }
 
 impl Reencoding {
-    /// Of the records of `range`. Whoever asks for it bounds the body's memory, not the encoders' budget.
+    /// Of the records of `batch`. Whoever asks for it bounds the body's memory, not the encoders' budget.
     pub(super) fn new(
+        batch: BatchId,
         range: PositionRange,
         piece: Piece,
         pipeline: Option<Arc<Pipeline>>,
         encoder: Encoder,
     ) -> Self {
         let processed = Processed::default();
-        Self { next: range.from, end: range.to, encoder, pipeline, piece, processed }
+        Self { next: range.from, end: range.to, batch, encoder, pipeline, piece, processed }
     }
 
     /// Reads and encodes once. Blocks: only in an encode slot.
@@ -289,7 +294,7 @@ impl Reencoding {
         if self.next < self.end {
             return Ok(Progress::More(self));
         }
-        let body = self.encoder.finish();
+        let body = self.encoder.finish(self.batch);
         let body = (self.processed.written > 0).then_some(body);
         Ok(Progress::Done(Encoded { body, processed: self.processed, _charge: None }))
     }
@@ -326,7 +331,9 @@ pub(super) enum Progress {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use hydrant_types::Compression;
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -352,8 +359,9 @@ mod tests {
     #[test]
     fn an_encoder_that_finds_no_more_room_gives_its_memory_back_and_the_batch_is_only_measured() {
         let budget = MemoryBudget::new(1024 * 1024);
-        let mut first = Sink::open(&budget, Compression::Gzip, 1);
-        let second = Sink::open(&budget, Compression::Gzip, 1);
+        let encoding = Encoding { level: 1, ..Encoding::of(Compression::Gzip) };
+        let mut first = Sink::open(&budget, encoding);
+        let second = Sink::open(&budget, encoding);
         assert!(matches!((&first, &second), (Sink::Encode(..), Sink::Encode(..))));
         let mut random = fastrand::Rng::with_seed(1);
         let records: Vec<u8> = (0..400_000).map(|_| random.u8(..)).collect();
@@ -362,7 +370,7 @@ mod tests {
         let mut second = Intake::new(second, None);
         let (data, lengths) = (&b"a few"[..], &[5][..]);
         second.write(&Records { data, lengths, arrival: Timestamp(1) });
-        let encoded = second.finish().expect("there is room again for the second");
+        let encoded = second.finish(BatchId(Uuid::nil())).expect("there is room again for the second");
         assert_eq!(budget.used(), encoded.body.unwrap().bytes.len() as u64);
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hydrant_types::{
-    Batch, BatchId, BatchState, Clock, Entropy, Lane, LogId, Position, PositionRange, S3Settings, Stream,
+    Batch, BatchId, BatchState, Clock, Compression, Entropy, Lane, LogId, Position, PositionRange, S3Settings, Stream,
     StreamOptions, Timestamp,
 };
 
@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Settings,
+    encoder::Encoding,
     object_key::{self, ObjectName},
 };
 
@@ -141,9 +142,15 @@ fn interval(stream: &Stream, lane: Lane, s3: &S3Settings, settings: &Settings) -
     }
 }
 
-/// The gzip level that a stream's objects are encoded with.
-pub(super) fn gzip_level(stream: &Stream, settings: &Settings) -> u32 {
-    StreamOptions::of_checked(&stream.tags).gzip_level.unwrap_or(settings.gzip_level)
+/// How a stream's objects are encoded, by its tags as they are now. A stream that is gone has none.
+pub(super) fn encoding(compression: Compression, stream: Option<&Stream>, settings: &Settings) -> Encoding {
+    let options = stream.map(|stream| StreamOptions::of_checked(&stream.tags)).unwrap_or_default();
+    Encoding {
+        compression,
+        level: options.gzip_level.unwrap_or(settings.gzip_level),
+        gzip_member_size: options.gzip_member_size,
+        content_encoding: options.content_encoding.unwrap_or(true),
+    }
 }
 
 #[cfg(test)]

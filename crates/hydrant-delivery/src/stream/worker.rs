@@ -340,8 +340,9 @@ impl Worker {
         let sink = if self.filled_at_once || self.health.is_failing() || discarding {
             Sink::Measure
         } else {
-            let level = open_batch::gzip_level(&stream, &self.shared.settings);
-            Sink::open(&self.shared.encoders, lane.s3.compression, level)
+            let encoding =
+                open_batch::encoding(lane.s3.compression, Some(&stream), &self.shared.settings);
+            Sink::open(&self.shared.encoders, encoding)
         };
         let intake = Intake::new(sink, lane.pipeline.clone().filter(|_| !discarding));
         Ok(OpenBatch::new(stream, self.lane, lane, self.read, intake, &self.shared.settings))
@@ -356,7 +357,7 @@ impl Worker {
         self.filled_at_once = reason == Reason::Size && self.view(false).behind;
         let OpenBatch { settings, intake, .. } = open;
         let encoded = match intake.sink {
-            Sink::Encode(..) => shared.slots.run(move || intake.finish()).await,
+            Sink::Encode(..) => shared.slots.run(move || intake.finish(id)).await,
             Sink::Measure => None,
         };
         // The order in which batches are put in the queue is the order in which they are committed.

@@ -14,7 +14,10 @@ use super::{
     objects::Mood,
     world::{BUCKET, PATIENCE, World, records, s3, to_bucket, to_s3},
 };
-use crate::Error;
+use crate::{
+    Error,
+    encoder::{Encoder, Encoding},
+};
 
 /// Longer than any test: only size seals.
 const NEVER: Option<Duration> = None;
@@ -355,9 +358,9 @@ async fn an_object_of_another_encoding_with_the_same_records_is_taken_for_the_ba
     node.put(&stream, &put).await;
     let batch = eventually("it is sealed", PATIENCE, async || node.batches(&stream).await.pop()).await;
     node.stop().await.unwrap();
-    let mut encoder = crate::encoder::Encoder::new(Compression::Gzip, 9);
+    let mut encoder = Encoder::new(Encoding { level: 9, ..Encoding::of(Compression::Gzip) });
     encoder.write(&put.concat());
-    let earlier = encoder.finish();
+    let earlier = encoder.finish(batch.id);
     world.objects.store(BUCKET, batch.key.as_str(), earlier.clone());
     world.objects.set_mood(BUCKET, Mood::Well);
     let node = world.start_with("a", |settings| settings.gzip_level = 1).await;

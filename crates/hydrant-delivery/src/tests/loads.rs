@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use hydrant_metastore::{Metastore, Subject, Uploaded};
 use hydrant_testkit::eventually;
-use hydrant_types::{
-    Batch, BatchId, BatchState, Compression, Entropy, LoadState, Position, PositionRange, StoredObject,
-};
+use hydrant_types::{Batch, BatchId, BatchState, Entropy, LoadState, Position, PositionRange, StoredObject};
 
 use super::{
     objects::Mood,
@@ -263,7 +261,7 @@ async fn a_manifest_holds_a_bounded_number_of_objects() {
         .iter()
         .enumerate()
         .map(|(n, batch)| {
-            let body = Body::new(format!("{n}\n").into_bytes().into(), Compression::Uncompressed);
+            let body = Body::plain(format!("{n}\n").into_bytes().into());
             let object = StoredObject { etag: "e".to_owned(), bytes: body.bytes.len() as u64 };
             world.objects.store(BUCKET, batch.key.as_str(), body);
             Uploaded { id: batch.id, object: Some(object), delivered: false, failed: Vec::new() }

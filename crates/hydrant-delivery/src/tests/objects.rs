@@ -2,17 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Read as _,
     sync::Arc,
 };
 
 use async_trait::async_trait;
-use flate2::read::GzDecoder;
-use hydrant_types::{BucketName, Compression, ObjectKey, StoredObject};
+use hydrant_types::{BucketName, ObjectKey, StoredObject};
 use parking_lot::Mutex;
 
 use super::faults::{Fate, Faults};
-use crate::{Body, ObjectStore, ObjectStoreError, ObjectStoreErrorKind as Kind, PutOptions};
+use crate::{Body, ObjectStore, ObjectStoreError, ObjectStoreErrorKind as Kind, PutOptions, decoder};
 
 /// How a bucket behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,16 +75,8 @@ impl Objects {
     /// What an object holds, decompressed.
     pub(crate) fn content(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
         let body = self.stored(bucket, key)?;
-        Some(match body.compression {
-            Compression::Uncompressed => body.bytes.to_vec(),
-            Compression::Gzip => {
-                let mut content = Vec::new();
-                let mut decoder = GzDecoder::new(&body.bytes[..]);
-                decoder.read_to_end(&mut content).unwrap();
-                assert!(decoder.into_inner().is_empty(), "one member an object");
-                content
-            }
-        })
+        let records = decoder::records(&body.bytes, body.compression);
+        Some(records.unwrap_or_else(|error| panic!("{key}: {error}")))
     }
 
     /// The keys of everything in a bucket.

@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use hydrant_metastore::Metastore;
+use hydrant_testkit::eventually;
 use hydrant_types::{BatchState, Destination, Stream, Tags};
 
 use super::{
     objects::Mood,
     warehouse::Verdict,
-    world::{BUCKET, Node, World, records, table_key, to_bucket, to_redshift, to_s3},
+    world::{BUCKET, Node, PATIENCE, World, records, table_key, to_bucket, to_redshift, to_s3},
 };
 
 async fn tag(node: &Node, stream: &Stream, key: &str, value: &str) {
@@ -60,16 +61,42 @@ async fn a_gzip_level_in_a_tag_makes_smaller_or_faster_objects() {
             let puts = world.objects.puts();
             node.put(&stream, &put).await;
             if failing {
-                hydrant_testkit::eventually("it was tried", super::world::PATIENCE, async || {
-                    (world.objects.puts() > puts).then_some(())
-                })
-                .await;
+                eventually("it was tried", PATIENCE, async || (world.objects.puts() > puts).then_some(()))
+                    .await;
             }
             world.objects.set_mood(BUCKET, Mood::Well);
             node.settled(&stream).await;
             bytes.push(object_bytes(&node, &stream).await);
         }
         assert!(bytes[1] < bytes[0], "{bytes:?}, failing: {failing}");
+    }
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tags_cut_gzip_into_members_and_leave_the_content_encoding_out() {
+    let world = World::new();
+    let node = world.start("a").await;
+    let put = records("orders", 0..40, 20_000);
+    // The second is encoded at once, the first once its bucket answers.
+    for (name, mood) in [("waits", Mood::Down), ("goes", Mood::Well)] {
+        let stream = node.create(name, to_s3("o/")).await;
+        tag(&node, &stream, "hydrant:gzip-member-size", "256KiB").await;
+        tag(&node, &stream, "hydrant:content-encoding", "off").await;
+        world.objects.set_mood(BUCKET, mood);
+        node.put(&stream, &put).await;
+        eventually("it is sealed", PATIENCE, async || node.batches(&stream).await.pop()).await;
+        world.objects.set_mood(BUCKET, Mood::Well);
+        node.settled(&stream).await;
+        let mut all = Vec::new();
+        for batch in node.batches(&stream).await {
+            let body = world.objects.stored(BUCKET, batch.key.as_str()).unwrap();
+            assert_eq!(body.content_encoding, None);
+            let begins = body.bytes.windows(4).filter(|bytes| bytes == b"\x1f\x8b\x08\0").count();
+            assert_eq!(begins as u64, batch.bytes.div_ceil(256 * 1024), "members of {} bytes", batch.bytes);
+            all.extend(world.objects.content(BUCKET, batch.key.as_str()).unwrap());
+        }
+        assert!(all == put.concat(), "{name}");
     }
     node.stop().await.unwrap();
 }
