@@ -132,19 +132,11 @@ fn refuse_in_s3(config: &Node<'_>, faults: &mut Faults) {
     if read.is_ok_and(|prefix| prefix.has_partition_key()) {
         faults.not_yet(&prefix, "Prefix with partition keys (!{partitionKeyFrom...})");
     }
-    let format = config.at("CompressionFormat");
-    if let Some(format_name) = format.text().filter(|name| compression(Some(name)).is_none()) {
-        faults.not_yet(&format, &format!("CompressionFormat {format_name}"));
-    }
 }
 
-/// `None` for those that do not work yet.
+/// What is none of the values was found by the shape's check before.
 fn compression(format: Option<&str>) -> Option<Compression> {
-    match format {
-        None | Some("UNCOMPRESSED") => Some(Compression::Uncompressed),
-        Some("GZIP") => Some(Compression::Gzip),
-        Some(_) => None,
-    }
+    format.map_or(Some(Compression::default()), Compression::from_api)
 }
 
 fn s3_settings(config: &Node<'_>) -> Option<S3Settings> {

@@ -194,9 +194,6 @@ async fn what_works_elsewhere_and_not_here_yet_is_refused_by_name() {
     let api = Api::start().await;
     let secret = json!({"Enabled": true, "SecretARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s", "RoleARN": ROLE});
     for (destination, member, value, what) in [
-        (EXTENDED, "CompressionFormat", json!("ZIP"), "CompressionFormat ZIP"),
-        (EXTENDED, "CompressionFormat", json!("Snappy"), "CompressionFormat Snappy"),
-        (EXTENDED, "CompressionFormat", json!("HADOOP_SNAPPY"), "CompressionFormat HADOOP_SNAPPY"),
         (REDSHIFT, "SecretsManagerConfiguration", secret, "SecretsManagerConfiguration.RoleARN"),
     ] {
         is_not_yet(&create(&api, destination, with(valid(destination), member, value)).await, what);

@@ -94,6 +94,8 @@ async fn tags_that_are_settings_must_mean_something() {
     for (key, value, expected) in [
         ("hydrant:buffering-interval", "16m", "a duration from 1ms to 15m, such as 250ms"),
         ("hydrant:gzip-level", "0", "a number from 1 (fast) to 9 (small)"),
+        ("hydrant:gzip-member-size", "1KiB", "a size from 256KiB to 128MiB, such as 1MiB"),
+        ("hydrant:content-encoding", "yes", "on or off"),
         ("hydrant:copy-retry", "1", "a duration from 100ms to 2h, such as 30s"),
         ("hydrant:on-delete", "keep", "deliver or discard"),
         ("hydrant:prefix-date", "yes", "append or never"),
@@ -106,8 +108,9 @@ async fn tags_that_are_settings_must_mean_something() {
         (
             "hydrant:buffering",
             "1s",
-            "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:copy-retry, hydrant:on-delete, \
-             hydrant:prefix-date, hydrant:expected-bucket-owner, hydrant:acl, hydrant:storage-class, hydrant:object-tags, \
+            "one of hydrant:buffering-interval, hydrant:gzip-level, hydrant:gzip-member-size, \
+             hydrant:content-encoding, hydrant:copy-retry, hydrant:on-delete, hydrant:prefix-date, \
+             hydrant:expected-bucket-owner, hydrant:acl, hydrant:storage-class, hydrant:object-tags, \
              hydrant:s3-endpoint, hydrant:s3-region",
         ),
     ] {

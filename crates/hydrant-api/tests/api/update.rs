@@ -159,6 +159,23 @@ async fn prefixes_zones_and_extensions_are_updated_by_the_rules_of_creation() {
 }
 
 #[tokio::test]
+async fn every_compression_is_taken_and_shown_by_its_own_name() {
+    let api = Api::start().await;
+    create(&api, "ExtendedS3DestinationConfiguration", s3()).await;
+    let formats = ["GZIP", "ZIP", "Snappy", "HADOOP_SNAPPY", "UNCOMPRESSED"];
+    for (version, format) in (1u32..).zip(formats) {
+        let change = json!({"CompressionFormat": format});
+        done(&update(&api, &version.to_string(), "ExtendedS3DestinationUpdate", change).await);
+        let shown = describe(&api).await["Destinations"][0].clone();
+        assert_eq!(shown["ExtendedS3DestinationDescription"]["CompressionFormat"], format);
+        assert_eq!(shown["S3DestinationDescription"]["CompressionFormat"], format);
+    }
+    let answer =
+        update(&api, "6", "ExtendedS3DestinationUpdate", json!({"CompressionFormat": "SNAPPY"})).await;
+    assert_eq!(answer.status, 400, "its case counts: {}", answer.text());
+}
+
+#[tokio::test]
 async fn redshift_is_updated_member_by_member_and_its_staging_too() {
     let api = Api::start().await;
     let config = with(redshift(), "RetryOptions", json!({"DurationInSeconds": 60}));
