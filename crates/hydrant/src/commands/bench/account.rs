@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    io::{BufRead, BufReader},
     ops::Range,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
+use hydrant_delivery::decoder;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -165,15 +165,14 @@ impl Reader {
 
     async fn read_object(&mut self, key: &str, run: &Run) -> Result<()> {
         let object = self.place.client.get_object().bucket(&self.place.bucket).key(key).send().await;
-        let body = object.with_context(|| format!("read {key}"))?.body.collect().await?.into_bytes();
-        let reader: Box<dyn BufRead> = match body.starts_with(&[0x1f, 0x8b]) {
-            true => Box::new(BufReader::new(flate2::read::MultiGzDecoder::new(body.as_ref()))),
-            false => Box::new(body.as_ref()),
-        };
-        for line in reader.split(b'\n') {
-            if let Some(number) = run.number_of(&line.with_context(|| format!("gunzip {key}"))?) {
-                *self.times.entry(number).or_default() += 1;
-            }
+        let object = object.with_context(|| format!("read {key}"))?;
+        let content_encoding = object.content_encoding().map(str::to_owned);
+        let body = object.body.collect().await?.into_bytes();
+        let compression = decoder::compression_of(&body, content_encoding.as_deref(), key);
+        let records = decoder::records(&body, compression)
+            .with_context(|| format!("decode {key} as {}", compression.as_api()))?;
+        for number in records.split(|byte| *byte == b'\n').filter_map(|line| run.number_of(line)) {
+            *self.times.entry(number).or_default() += 1;
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 use std::net::Ipv4Addr;
 
 use aws_credential_types::Credentials;
-use hydrant_types::Secret;
+use hydrant_delivery::encoder::{Encoder, Encoding};
+use hydrant_types::{BatchId, Compression, Secret};
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -111,6 +112,26 @@ async fn a_record_that_was_not_acknowledged_may_be_there_or_not() {
     let acknowledged = Acknowledged::new(vec![first..first + 1, first + 2..first + 3]);
     let accounts = site.below("").verify(&run, &acknowledged, SHORT).await.unwrap();
     assert_eq!(accounts, Accounts { found: 2, lost: 0, duplicated: 0 });
+}
+
+#[tokio::test]
+async fn records_are_found_in_objects_of_every_format() {
+    let site = Site::start().await;
+    let run = Run::random();
+    let first = run.numbers(0, 1).start;
+    let compressions = Compression::ALL;
+    let ranges = (first..).step_by(10).map(|begin| begin..begin + 10);
+    for (compression, numbers) in compressions.into_iter().zip(ranges) {
+        let mut encoder = Encoder::new(Encoding::of(compression));
+        encoder.write(records(&run, numbers).concat().as_bytes());
+        let body = encoder.finish(BatchId(uuid::Uuid::new_v4())).bytes;
+        let key = format!("orders/{}{}", compression.as_api(), compression.extension());
+        site.client.put_object().bucket(BUCKET).key(key).body(body.into()).send().await.unwrap();
+    }
+    let all = compressions.len() as u64 * 10;
+    let acknowledged = Acknowledged::new(vec![first..first + all]);
+    let accounts = site.below("orders/").verify(&run, &acknowledged, SHORT).await.unwrap();
+    assert_eq!(accounts, Accounts { found: all, lost: 0, duplicated: 0 });
 }
 
 #[test]
