@@ -1,8 +1,8 @@
 //! What the tests need, installed once: system packages with apt, the rest into `.tools/` (ignored by git).
 //!
 //! ```text
-//! .tools/venv/          a Python environment: the S3 server, boto3, the AWS command line, Node.js; every version pinned
-//! .tools/node/          the AWS SDK for JavaScript, from npm, as the lock file in tests/ has it
+//! .tools/venv/          a Python environment: the S3 server, boto3, the AWS command line, Node.js, readers of objects; every version pinned
+//! .tools/node/          the AWS SDK for JavaScript and a reader of Snappy, from npm, as the lock file in tests/ has it
 //! .tools/postgresql     only where PostgreSQL is not installed and may not be: a link to one from PyPI in there
 //! .tools/lock           held while something is installed
 //! ```
