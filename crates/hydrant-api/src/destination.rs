@@ -2,8 +2,7 @@
 
 use hydrant_types::{
     BucketName, BufferingHints, CloudWatchLogging, Compression, Destination, Prefix, Processing,
-    RedshiftSettings,
-    S3Settings, limits,
+    RedshiftSettings, S3Settings, limits,
 };
 
 use crate::{

@@ -193,9 +193,9 @@ async fn objects_are_encrypted_with_a_key_or_as_the_bucket_says_and_not_both() {
 async fn what_works_elsewhere_and_not_here_yet_is_refused_by_name() {
     let api = Api::start().await;
     let secret = json!({"Enabled": true, "SecretARN": "arn:aws:secretsmanager:eu-west-1:123456789012:secret:s", "RoleARN": ROLE});
-    for (destination, member, value, what) in [
-        (REDSHIFT, "SecretsManagerConfiguration", secret, "SecretsManagerConfiguration.RoleARN"),
-    ] {
+    for (destination, member, value, what) in
+        [(REDSHIFT, "SecretsManagerConfiguration", secret, "SecretsManagerConfiguration.RoleARN")]
+    {
         is_not_yet(&create(&api, destination, with(valid(destination), member, value)).await, what);
     }
     assert!(api.streams.snapshot().streams().is_empty());

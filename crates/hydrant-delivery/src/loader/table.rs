@@ -260,7 +260,11 @@ impl TableWorker {
         let (limit, mut said) = (self.shared.settings.upload_timeout, false);
         loop {
             let begun = self.shared.clock.now();
-            let options = PutOptions::new(&s3, hydrant_types::Lane::Delivery, self.shared.streams.by_id(load.stream).as_deref());
+            let options = PutOptions::new(
+                &s3,
+                hydrant_types::Lane::Delivery,
+                self.shared.streams.by_id(load.stream).as_deref(),
+            );
             let put = self.shared.objects.put(&load.bucket, key, body.clone(), &options);
             let error = match tokio::time::timeout(limit, put).await {
                 Ok(Ok(_)) => return Ok(()),

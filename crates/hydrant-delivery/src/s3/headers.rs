@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_s3::types::{ObjectCannedAcl, ServerSideEncryption, StorageClass};
 use crate::object_store::{Body, PutOptions};
+use aws_sdk_s3::types::{ObjectCannedAcl, ServerSideEncryption, StorageClass};
 
 const CONTENT_TYPE: &str = "application/octet-stream";
 /// User metadata: the CRC-32 of the records in the object, in hexadecimal. Tells our object from another one under the same key.

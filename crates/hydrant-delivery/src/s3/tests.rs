@@ -371,7 +371,7 @@ async fn a_streams_endpoint_is_where_its_objects_go() {
 fn big(bytes: usize) -> Body {
     let mut random = fastrand::Rng::with_seed(bytes as u64);
     let records: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(bytes).collect();
-    Body::new(records.into(), Compression::Uncompressed)
+    Body::plain(records.into())
 }
 
 async fn uploads(server: &Server) -> Vec<String> {

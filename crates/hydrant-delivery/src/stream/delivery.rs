@@ -239,7 +239,10 @@ impl Delivery {
 
     fn options(&self) -> PutOptions {
         let stream = self.shared.streams.by_id(self.batch.stream);
-        PutOptions { tried_before: self.tried_before, ..PutOptions::new(&self.settings.s3, self.lane(), stream.as_deref()) }
+        PutOptions {
+            tried_before: self.tried_before,
+            ..PutOptions::new(&self.settings.s3, self.lane(), stream.as_deref())
+        }
     }
 
     fn place(&self) -> Place {

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use hydrant_types::{
-    Batch, BatchId, BatchState, Clock, Compression, Entropy, Lane, LogId, Position, PositionRange, S3Settings, Stream,
-    StreamOptions, Timestamp,
+    Batch, BatchId, BatchState, Clock, Compression, Entropy, Lane, LogId, Position, PositionRange,
+    S3Settings, Stream, StreamOptions, Timestamp,
 };
 
 use super::{

@@ -340,8 +340,7 @@ impl Worker {
         let sink = if self.filled_at_once || self.health.is_failing() || discarding {
             Sink::Measure
         } else {
-            let encoding =
-                open_batch::encoding(lane.s3.compression, Some(&stream), &self.shared.settings);
+            let encoding = open_batch::encoding(lane.s3.compression, Some(&stream), &self.shared.settings);
             Sink::open(&self.shared.encoders, encoding)
         };
         let intake = Intake::new(sink, lane.pipeline.clone().filter(|_| !discarding));
