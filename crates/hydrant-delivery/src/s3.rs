@@ -156,7 +156,7 @@ impl Target<'_> {
         match head.send().await {
             Ok(output) => Ok(Some(Found::from(&output))),
             Err(error) if classify::status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(self.failure("head", error).error),
+            Err(error) => Err(*self.failure("head", error).error),
         }
     }
 }
@@ -206,8 +206,8 @@ impl ObjectStore for S3Objects {
         }
         match target.put(&body).await {
             Ok(etag) => Ok(StoredObject { etag, bytes: body.bytes.len() as u64 }),
-            Err(failure) if failure.exists => target.compare(&body, failure.error).await,
-            Err(failure) => Err(failure.error),
+            Err(failure) if failure.exists => target.compare(&body, *failure.error).await,
+            Err(failure) => Err(*failure.error),
         }
     }
 

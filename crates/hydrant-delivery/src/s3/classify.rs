@@ -17,7 +17,7 @@ const MESSAGE_LEN_MAX: usize = 500;
 /// A call that failed.
 pub(super) struct Failure {
     /// What the caller of the store is told.
-    pub(super) error: Error,
+    pub(super) error: Box<Error>,
     /// There is an object under the key, and the call was not to replace one.
     pub(super) exists: bool,
     /// The store does not have what was asked for: a condition, parts.
@@ -33,7 +33,7 @@ impl Target<'_> {
         Failure {
             exists: status == Some(412),
             unsupported: status == Some(501) || error.code() == Some("NotImplemented"),
-            error: self.error(step, error),
+            error: Box::new(self.error(step, error)),
         }
     }
 

@@ -195,7 +195,7 @@ impl Target<'_> {
             .set_expected_bucket_owner(self.owner())
             .send()
             .await
-            .map_err(|error| self.failure("list uploads of", error).error)?;
+            .map_err(|error| *self.failure("list uploads of", error).error)?;
         let of_this_key = listed.uploads().iter().filter(|upload| upload.key() == Some(self.key.as_str()));
         for upload in of_this_key.filter_map(|upload| upload.upload_id()) {
             self.abort_upload(upload).await?;
@@ -217,7 +217,7 @@ impl Target<'_> {
             Ok(_) => Ok(()),
             // Ended meanwhile, one way or the other.
             Err(error) if classify::status(&error) == Some(404) => Ok(()),
-            Err(error) => Err(self.failure("abort the upload of", error).error),
+            Err(error) => Err(*self.failure("abort the upload of", error).error),
         }
     }
 
