@@ -100,7 +100,7 @@ async fn read_objects(site: &Site, case: &Case) -> Vec<String> {
         let object = site.s3_client().get_object().bucket(BUCKET).key(&key).send().await;
         let object = object.expect("the object is there");
         assert_eq!(object.content_encoding(), case.content_encoding, "{key}");
-        assert_eq!(object.content_type(), Some("application/octet-stream"), "{key}");
+        // Not the Content-Type: where it is application/octet-stream, SeaweedFS shows what it guesses from the key.
         let bytes = object.body.collect().await.expect("the object can be read").into_bytes();
         let file = site.dir.path().join(name);
         std::fs::write(&file, &bytes).expect("the scratch directory is writable");

@@ -6,17 +6,16 @@
 //! ```
 //!
 //! All numbers are 32 bits, big-endian. Sources: snappy-java's `SnappyOutputStream` and `SnappyCodec`, Hadoop's `BlockCompressorStream`
-//! and `SnappyCodec`. Blocks are as long as theirs, because readers have buffers for those.
+//! and `SnappyCodec`. Blocks are no longer than theirs, because readers have buffers for those.
 
 use snap::raw::{Encoder as Snappy, max_compress_len};
 
 /// snappy-java's default.
 const XERIAL_BLOCK_BYTES: usize = 32 * 1024;
 const XERIAL_HEADER: &[u8; 16] = b"\x82SNAPPY\0\0\0\0\x01\0\0\0\x01";
-/// `io.compression.codec.snappy.buffersize`. A reader has a buffer of this length for a block, and another for what comes out of it.
-const HADOOP_BUFFER_BYTES: usize = 256 * 1024;
-/// So much fits into the buffer, whatever becomes of it: the rule of Hadoop's writer.
-const HADOOP_BLOCK_BYTES: usize = HADOOP_BUFFER_BYTES - (HADOOP_BUFFER_BYTES / 6 + 32);
+/// What Snappy looks back over, so that longer blocks would not be smaller. Hadoop's readers have a buffer of 256 KiB for a block and another for
+/// what comes out of it (`io.compression.codec.snappy.buffersize`): it fits, whatever becomes of it.
+const HADOOP_BLOCK_BYTES: usize = 64 * 1024;
 /// The library's hash tables, rounded up.
 const TABLES_BYTES: u64 = 36 * 1024;
 /// A block is never longer than its records by more than their sixth and this.

@@ -125,6 +125,27 @@ async fn an_object_arrives_as_it_was_encoded_with_its_headers() {
 }
 
 #[tokio::test]
+async fn content_type_and_encoding_are_those_of_firehoses_objects() {
+    let server = server().await;
+    for (compression, encoding) in [
+        (Compression::Uncompressed, None),
+        (Compression::Gzip, Some("gzip")),
+        (Compression::Zip, Some("zip")),
+        (Compression::Snappy, Some("snappy-java")),
+        (Compression::HadoopSnappy, Some("hadoop-snappy")),
+    ] {
+        for content_encoding in [true, false] {
+            let encoder = Encoder::new(Encoding { content_encoding, ..Encoding::of(compression) });
+            let key = format!("a/{}-{content_encoding}", compression.as_api()).parse().unwrap();
+            server.objects.put(&bucket(), &key, encoder.finish(BatchId(uuid::Uuid::nil()))).await.unwrap();
+            let got = server.client.get_object().bucket("landing").key(key.as_str()).send().await.unwrap();
+            assert_eq!(got.content_encoding(), encoding.filter(|_| content_encoding), "{key}");
+            assert_eq!(got.content_type(), Some("application/octet-stream"), "{key}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_object_that_is_there_is_left_and_answered_where_it_holds_the_same_records() {
     let server = server().await;
     let records = b"{\"a\":1}\n".repeat(1000);
