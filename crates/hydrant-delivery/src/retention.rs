@@ -31,7 +31,7 @@ pub(crate) async fn run(
             () = tokio::time::sleep(pause) => {}
         }
         pause = settings.retention_interval;
-        let age_ms = settings.retention.as_millis() as u64;
+        let age_ms = u64::try_from(settings.retention.as_millis()).unwrap_or(u64::MAX);
         let before = Timestamp(clock.now().0.saturating_sub(age_ms));
         tokio::select! {
             () = stopping.cancelled() => return,

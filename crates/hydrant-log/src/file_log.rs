@@ -390,7 +390,8 @@ fn use_tail(store: &mut Store, metrics: &Metrics, tail: Tail) -> io::Result<Opti
     let mut header = store.next_header(old.first_lsn, old.first_group);
     header.replaces = old.seq;
     let seq = header.seq;
-    let segment = store.start(&free, header.clone(), &tail.copy(header.seed))?;
+    let opened = store.disk.open(&free)?;
+    let segment = store.start((&free, opened), header.clone(), &tail.copy(header.seed))?;
     store.retire(&tail.segment.path, tail.segment.len)?;
     store.disk.sync_dir(&store.dir)?;
     let contents = tail.scan.contents();

@@ -141,11 +141,10 @@ impl Store {
     /// Turns a free file into a segment that begins with `frames`: durable, then named. `Err` also where it may have been named.
     pub(crate) fn start(
         &self,
-        free: &Path,
+        (free, file): (&Path, Arc<dyn DiskFile>),
         header: SegmentHeader,
         frames: &[u8],
     ) -> io::Result<Arc<Segment>> {
-        let file = self.disk.open(free)?;
         if !frames.is_empty() {
             file.write_at(frames, FRAMES_START)?;
         }

@@ -39,6 +39,8 @@ pub enum Operation {
     Sync,
     /// Making a file.
     Create,
+    /// Opening a file that is there.
+    Open,
     /// Renaming a file.
     Rename,
     /// Removing a file.
@@ -485,10 +487,7 @@ impl Disk for SimDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        let state = self.state.lock();
-        state.check(self.process)?;
-        let inode = state.inode(path)?;
-        drop(state);
+        let inode = self.change(Operation::Open, |state, _| state.inode(path))?;
         Ok(Arc::new(SimFile { disk: self.clone(), inode }))
     }
 

@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     io,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering, mpsc},
     time::{Duration, Instant},
 };
@@ -310,10 +311,11 @@ impl Writer {
                 return Err(Refusal::Failed);
             }
         }
-        let file = self.store.take_file().map_err(Refusal::Full)?;
+        let (path, opened) = self.open_free_file()?;
         let header = self.store.next_header(self.next_lsn, self.next_group);
         let seq = header.seq;
-        let started = self.store.start(&file, header, &[]).and_then(|segment| Ok((segment.file()?, segment)));
+        let started = self.store.start((&path, opened), header, &[]);
+        let started = started.and_then(|segment| Ok((segment.file()?, segment)));
         match started {
             Ok((file, segment)) => {
                 let contents = Contents {
@@ -332,6 +334,22 @@ impl Writer {
             }
             Err(failure) => {
                 self.fail("start a segment", &failure);
+                Err(Refusal::Failed)
+            }
+        }
+    }
+
+    /// A file for the next segment. Where the process has no descriptor for it nothing was done yet, and it is tried again with the next call.
+    fn open_free_file(&mut self) -> Result<(PathBuf, Arc<dyn DiskFile>), Refusal> {
+        let path = self.store.take_file().map_err(Refusal::Full)?;
+        match self.store.disk.open(&path) {
+            Ok(opened) => Ok((path, opened)),
+            Err(failure) if is_full(&failure) => {
+                self.store.free.push(path);
+                Err(Refusal::Full(format!("open a segment: {failure}")))
+            }
+            Err(failure) => {
+                self.fail("open a segment", &failure);
                 Err(Refusal::Failed)
             }
         }

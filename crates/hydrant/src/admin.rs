@@ -3,7 +3,7 @@
 //! Where a token is configured, all but the health paths want it. Those stay open: what asks them (a load balancer, an orchestrator)
 //! has no place for a secret, and learns one word.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -14,10 +14,18 @@ use axum::{
     routing::get,
 };
 use hydrant_types::Secret;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use prometheus::{Registry, TextEncoder};
 use subtle::ConstantTimeEq;
-use tokio::{net::TcpListener, sync::watch};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How the service stands, for `/health/ready`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,7 +87,62 @@ pub async fn serve(
         .route("/health/live", get(|| async { "live\n" }))
         .route("/health/ready", get(ready))
         .with_state(shared);
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await
+    accept(listener, router, shutdown).await;
+    Ok(())
+}
+
+/// Prometheus, probes, a person: more are not answered at a time; the rest wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 64;
+/// From a connection, or an answer, to the end of the next request's headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client that is there longer, whatever it does, connects again.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(600);
+/// For an answer that is under way when the connection is to end.
+const GRACE: Duration = Duration::from_secs(2);
+/// After a failed accept: most likely the process is out of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// axum's own loop has no limits, and this listener may be bound where strangers are: the token keeps nobody from connecting.
+async fn accept(listener: TcpListener, router: Router, shutdown: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let tasks = TaskTracker::new();
+    loop {
+        let accepted = async {
+            let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+            (permit, listener.accept().await)
+        };
+        let (permit, accepted) = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = accepted => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let (router, shutdown) = (router.clone(), shutdown.clone());
+        tasks.spawn(async move {
+            connection(stream, router, shutdown).await;
+            drop(permit);
+        });
+    }
+    tasks.close();
+    tasks.wait().await;
+}
+
+async fn connection(stream: TcpStream, router: Router, shutdown: CancellationToken) {
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut served = pin!(served);
+    tokio::select! {
+        // How it ended is the client's affair.
+        _ = served.as_mut() => return,
+        () = shutdown.cancelled() => {}
+        () = tokio::time::sleep(CONNECTION_TIMEOUT) => {}
+    }
+    served.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(GRACE, served).await;
 }
 
 async fn authorized(State(shared): State<Shared>, request: Request, next: Next) -> Response {

@@ -22,6 +22,7 @@ use crate::{
     aws,
     config::{Config, Files},
     declared::{self, Declared},
+    descriptors,
     reload,
 };
 
@@ -235,6 +236,7 @@ impl Parts {
             account_id: self.config.api.account_id.clone(),
             region: self.config.api.region.clone(),
             ingest: hydrant_ingest::Settings { quotas: self.config.quotas, ..Default::default() },
+            connections_max: descriptors::connections_max(hydrant_api::Settings::default().connections_max),
             ..hydrant_api::Settings::default()
         };
         Ok(async move { hydrant_api::serve(listener, deps, settings, stop).await.context("serve the API") })

@@ -158,9 +158,11 @@ impl fmt::Display for Faults {
 /// The environment as a map, so that tests need not touch the real one.
 pub type Environment = BTreeMap<String, String>;
 
-/// The process's environment, as far as it is text.
+/// The process's environment. What is no text in it becomes something that no value is: it is told as a fault where it is used, and not passed over.
 pub fn process_environment() -> Environment {
-    std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
+        .collect()
 }
 
 impl Config {
@@ -333,7 +335,7 @@ fn validate(raw: Raw, environment: &Environment) -> (Config, Vec<(String, String
         metastore: Metastore {
             url: metastore_url(raw.metastore.url, &mut check),
             retention: check
-                .duration("metastore.retention", raw.metastore.retention)
+                .duration("metastore.retention", raw.metastore.retention, RETENTION_MAX)
                 .unwrap_or(Duration::from_secs(30 * 24 * 3600)),
         },
         s3: S3 {
@@ -349,10 +351,10 @@ fn validate(raw: Raw, environment: &Environment) -> (Config, Vec<(String, String
             iam_role: raw.redshift.iam_role,
         },
         delivery: Delivery {
-            interval_max: check.duration("delivery.interval_max", raw.delivery.interval_max),
+            interval_max: check.duration("delivery.interval_max", raw.delivery.interval_max, INTERVAL_MAX),
             gzip_level: check.number("delivery.gzip_level", raw.delivery.gzip_level, 6, 1..=9),
             copy_retry: check
-                .duration("delivery.copy_retry", raw.delivery.copy_retry)
+                .duration("delivery.copy_retry", raw.delivery.copy_retry, COPY_RETRY_MAX)
                 .unwrap_or(Duration::from_secs(300)),
         },
         streams_dir: raw.streams.dir.map(PathBuf::from),
@@ -368,6 +370,13 @@ fn validate(raw: Raw, environment: &Environment) -> (Config, Vec<(String, String
     }
     (config, check.faults)
 }
+
+/// The longest interval that a stream can ask for.
+const INTERVAL_MAX: Duration = Duration::from_secs(900);
+/// RetryOptions end after two hours.
+const COPY_RETRY_MAX: Duration = Duration::from_secs(7200);
+/// A hundred years: for ever, for anybody who counts.
+const RETENTION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A few segments: one being written, one being delivered, one free.
 const LOG_BYTES_MIN: ByteSize = ByteSize::mib(256);

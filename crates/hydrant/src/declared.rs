@@ -87,9 +87,11 @@ fn say(file: &StreamFile, changes: &[Change]) {
 
 /// A file that disappears deletes nothing: its stream goes on, and can be changed through the API from now on.
 async fn release(control: &Control, files: &[StreamFile]) {
-    let names: HashSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    // A file that declares another stream now is gone for this one.
+    let declared: HashSet<_> = files.iter().map(|file| (file.name.as_str(), &file.stream)).collect();
     for stream in control.streams.snapshot().streams() {
-        let Some(file) = stream.declared_in.as_deref().filter(|file| !names.contains(file)) else { continue };
+        let declares = |file: &&str| !declared.contains(&(*file, &stream.name));
+        let Some(file) = stream.declared_in.as_deref().filter(declares) else { continue };
         match control.metastore.set_declared_in(stream.id, None).await {
             Ok(()) => warn!(file, stream = %stream.name,
                 "the file that declared this stream is gone: the stream goes on as it is, and can be changed through the API now"),

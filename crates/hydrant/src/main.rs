@@ -12,6 +12,7 @@ mod commands;
 mod config;
 mod declared;
 mod demo;
+mod descriptors;
 mod dev;
 mod reload;
 mod stream_files;

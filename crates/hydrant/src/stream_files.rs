@@ -70,8 +70,7 @@ fn paths(dir: &Path) -> Result<Vec<PathBuf>, String> {
     for entry in std::fs::read_dir(dir).map_err(cannot)? {
         let path = entry.map_err(cannot)?.path();
         let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
-        // Through links: a mounted ConfigMap is a directory of them.
-        if !hidden && path.extension().is_some_and(|extension| extension == "json") && path.is_file() {
+        if !hidden && path.extension().is_some_and(|extension| extension == "json") {
             paths.push(path);
         }
     }
@@ -82,7 +81,12 @@ fn paths(dir: &Path) -> Result<Vec<PathBuf>, String> {
 fn read_file(path: &Path, region: &str) -> Result<StreamFile, Vec<String>> {
     let shown = path.display();
     let one = |problem: String| vec![format!("{shown}: {problem}")];
-    let bytes = std::fs::metadata(path).map_err(|e| one(format!("cannot be read: {e}")))?.len();
+    // Through links: a mounted ConfigMap is a directory of them.
+    let metadata = std::fs::metadata(path).map_err(|e| one(format!("cannot be read: {e}")))?;
+    if !metadata.is_file() {
+        return Err(one("is not a file: expected one JSON file for each stream".to_owned()));
+    }
+    let bytes = metadata.len();
     if bytes > FILE_BYTES_MAX {
         return Err(one(format!("{bytes} bytes: expected at most {FILE_BYTES_MAX}")));
     }
@@ -246,6 +250,17 @@ mod tests {
         let dir = dir(&[]);
         let faults = read(&dir.path().join("nowhere"), "us-east-1").unwrap_err();
         assert!(faults[0].contains("nowhere: cannot be read"), "{faults:?}");
+    }
+
+    #[test]
+    fn what_is_named_as_a_file_and_is_none_is_a_fault_and_not_passed_over() {
+        let dir = dir(&[("good.json", GOOD)]);
+        std::fs::create_dir(dir.path().join("directory.json")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("nowhere"), dir.path().join("link.json")).unwrap();
+        let faults = read(dir.path(), "us-east-1").unwrap_err();
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].contains("directory.json: is not a file"), "{faults:?}");
+        assert!(faults[1].contains("link.json: cannot be read"), "{faults:?}");
     }
 
     #[test]

@@ -112,6 +112,26 @@ fn a_disk_that_fills_while_a_segment_is_made_refuses_calls_and_ends_nothing() {
 }
 
 #[test]
+fn a_process_without_a_descriptor_for_a_segment_refuses_calls_and_ends_nothing() {
+    let rig = Rig::new(6);
+    let log = rig.open();
+    put(&rig, &log, STREAM, &[record("first", 3000)]);
+    rig.disk.fail_next(Operation::Open, 0, ErrorKind::StorageFull);
+    let mut stored = 1;
+    let reason = loop {
+        match wait(log.append(call(&rig, STREAM, None, &[record("x", 3000)]))) {
+            Ok(_) => stored += 1,
+            Err(error::Append::Full { reason }) => break reason,
+            Err(other) => panic!("{other:?}"),
+        }
+        assert!(stored < 10_000, "a new segment was never needed");
+    };
+    assert!(reason.starts_with("open a segment"), "{reason}");
+    assert_eq!(put(&rig, &log, STREAM, &["again"]).first, Position(stored));
+    assert!(rig.failures.lock().is_empty());
+}
+
+#[test]
 fn a_disk_without_room_for_the_checkpoint_frees_nothing_and_goes_on_later() {
     let mut rig = Rig::new(5);
     rig.settings.bytes_max = 3 * rig.settings.segment_len;

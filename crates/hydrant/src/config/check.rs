@@ -38,11 +38,16 @@ impl Check<'_> {
         })
     }
 
-    pub(super) fn duration(&mut self, key: &str, text: Option<String>) -> Option<Duration> {
+    /// Longer than nothing, and at most `most`: what is longer was mistyped.
+    pub(super) fn duration(&mut self, key: &str, text: Option<String>, most: Duration) -> Option<Duration> {
         let text = text?;
         match humantime::parse_duration(&text) {
             Ok(Duration::ZERO) => {
                 self.fault(key, "expected more than nothing");
+                None
+            }
+            Ok(duration) if duration > most => {
+                self.fault(key, format!("{text:?}: expected at most {}", humantime::format_duration(most)));
                 None
             }
             Ok(duration) => Some(duration),
@@ -63,8 +68,12 @@ impl Check<'_> {
             matches!(uri.scheme_str(), Some("http" | "https"))
                 && uri.host().is_some_and(|host| !host.is_empty())
         });
-        if !is_url {
-            self.fault(key, format!("{text:?} is not a URL: expected http://host:port or https://host"));
+        let expected = "expected http://host:port or https://host";
+        if text.contains('@') {
+            // Whatever stands before it may be a password.
+            self.fault(key, format!("has an @ in it: {expected}, without user and password"));
+        } else if !is_url {
+            self.fault(key, format!("{text:?} is not a URL: {expected}"));
         }
         Some(text)
     }

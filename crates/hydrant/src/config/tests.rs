@@ -343,6 +343,9 @@ fn nonsense_is_refused_before_anything_starts() {
         ("[log]\nfree_min = \"99999999999999999999GiB\"", "log.free_min"),
         ("[log]\ndir = \"\"", "log.dir"),
         ("[delivery]\ncopy_retry = \"0s\"", "delivery.copy_retry"),
+        ("[delivery]\ncopy_retry = \"2h 1s\"", "delivery.copy_retry"),
+        ("[delivery]\ninterval_max = \"16m\"", "delivery.interval_max"),
+        ("[metastore]\nretention = \"18446744073709552s\"", "metastore.retention"),
         ("[delivery]\ninterval_max = \"0s\"", "delivery.interval_max"),
     ] {
         let text = faults(&format!("{LEAST}{lines}\n"), &[]);
@@ -378,4 +381,13 @@ fn the_sample_configurations_are_valid() {
         }
     }
     assert!(seen > 1, "the reference and the one of docker-compose.yml");
+}
+
+#[test]
+fn a_url_with_a_password_in_it_is_refused_without_being_shown() {
+    for url in ["https://user:ZZPW@s3.example", "https://user:ZZPW@", "ZZPW@"] {
+        let faults = faults(&format!("{LEAST}[s3]\nendpoint_url = {url:?}\n"), &[]);
+        assert!(faults.contains("s3.endpoint_url") && faults.contains("without user and password"), "{faults}");
+        assert!(!faults.contains("ZZPW"), "{faults}");
+    }
 }
