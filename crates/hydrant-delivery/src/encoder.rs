@@ -163,6 +163,8 @@ impl Encoder {
             Format::Zip(zip) => zip.finish(batch, records_crc32, &mut output),
             Format::Snappy(blocks) => blocks.finish(&mut output),
         }
+        // What was reserved and not written to may be memory all the same, of something before it; the body is charged by its length.
+        output.shrink_to_fit();
         Body::encoded(Bytes::from(output), records_crc32, self.encoding)
     }
 }

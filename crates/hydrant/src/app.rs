@@ -22,8 +22,7 @@ use crate::{
     aws,
     config::{Config, Files},
     declared::{self, Declared},
-    descriptors,
-    reload,
+    descriptors, reload,
 };
 
 /// Between two looks for streams that another node changed.

@@ -21,7 +21,12 @@ pub fn connections_max(wanted: usize) -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let connections = within(limit, wanted);
     if connections < wanted {
-        warn!(limit, connections, wanted, "the process may open so few files that the API takes fewer connections at a time");
+        warn!(
+            limit,
+            connections,
+            wanted,
+            "the process may open so few files that the API takes fewer connections at a time"
+        );
     }
     connections
 }
@@ -38,9 +43,16 @@ mod tests {
 
     #[test]
     fn connections_leave_descriptors_for_what_stores_and_delivers() {
-        for (limit, connections) in
-            [(u64::MAX, 10_000), (65_536, 10_000), (10_512, 10_000), (10_000, 9_488), (1_024, 512), (600, 88), (512, 64), (100, 50)]
-        {
+        for (limit, connections) in [
+            (u64::MAX, 10_000),
+            (65_536, 10_000),
+            (10_512, 10_000),
+            (10_000, 9_488),
+            (1_024, 512),
+            (600, 88),
+            (512, 64),
+            (100, 50),
+        ] {
             assert_eq!(within(limit, 10_000), connections, "{limit}");
         }
     }

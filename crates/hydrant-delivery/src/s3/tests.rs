@@ -137,7 +137,11 @@ async fn content_type_and_encoding_are_those_of_firehoses_objects() {
         for content_encoding in [true, false] {
             let encoder = Encoder::new(Encoding { content_encoding, ..Encoding::of(compression) });
             let key = format!("a/{}-{content_encoding}", compression.as_api()).parse().unwrap();
-            server.objects.put(&bucket(), &key, encoder.finish(BatchId(uuid::Uuid::nil()))).await.unwrap();
+            server
+                .objects
+                .put(&bucket(), &key, encoder.finish(BatchId(uuid::Uuid::nil())), &plain())
+                .await
+                .unwrap();
             let got = server.client.get_object().bucket("landing").key(key.as_str()).send().await.unwrap();
             assert_eq!(got.content_encoding(), encoding.filter(|_| content_encoding), "{key}");
             assert_eq!(got.content_type(), Some("application/octet-stream"), "{key}");

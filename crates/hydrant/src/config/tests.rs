@@ -387,7 +387,10 @@ fn the_sample_configurations_are_valid() {
 fn a_url_with_a_password_in_it_is_refused_without_being_shown() {
     for url in ["https://user:ZZPW@s3.example", "https://user:ZZPW@", "ZZPW@"] {
         let faults = faults(&format!("{LEAST}[s3]\nendpoint_url = {url:?}\n"), &[]);
-        assert!(faults.contains("s3.endpoint_url") && faults.contains("without user and password"), "{faults}");
+        assert!(
+            faults.contains("s3.endpoint_url") && faults.contains("without user and password"),
+            "{faults}"
+        );
         assert!(!faults.contains("ZZPW"), "{faults}");
     }
 }

@@ -129,7 +129,7 @@ async fn records_are_found_in_objects_of_every_format() {
         site.client.put_object().bucket(BUCKET).key(key).body(body.into()).send().await.unwrap();
     }
     let all = compressions.len() as u64 * 10;
-    let acknowledged = Acknowledged::new(vec![first..first + all]);
+    let acknowledged = Acknowledged::new(vec![run.numbers(0, all)]);
     let accounts = site.below("orders/").verify(&run, &acknowledged, SHORT).await.unwrap();
     assert_eq!(accounts, Accounts { found: all, lost: 0, duplicated: 0 });
 }
