@@ -70,7 +70,7 @@ async fn prefixes_have_their_rules() {
         ),
         (
             json!(null),
-            json!("!{firehose:random-string}".repeat(40) + error_type),
+            json!(format!("!{{timestamp:{}}}{error_type}", format!("{}/", "A".repeat(19)).repeat(26))),
             "Length of evaluated ErrorOutputPrefix cannot be greater than 512",
         ),
         (json!("p".repeat(513)), json!(null), "Length of evaluated prefix cannot be greater than 512"),
@@ -113,7 +113,8 @@ async fn prefixes_have_their_rules() {
     }
     let valid =
         with(with(s3(), "Prefix", json!("!{timestamp:yyyy}/")), "ErrorOutputPrefix", json!(error_type));
-    assert_eq!(create(&api, EXTENDED, valid).await.status, 200);
+    let input = json!({"DeliveryStreamName": "valid", EXTENDED: valid});
+    assert_eq!(api.call("CreateDeliveryStream", &input).await.status, 200);
     for key in ["!{partitionKeyFromQuery:k}/", "!{partitionKeyFromLambda:k}/"] {
         let keyed = with(with(s3(), "Prefix", json!(key)), "ErrorOutputPrefix", json!("e/"));
         let answer = create(&api, EXTENDED, keyed).await;
