@@ -97,7 +97,7 @@ impl Exchange {
         let hasher = claim.as_mut().map(|(_, hasher)| hasher);
         let room = self.operations.ingest.room();
         let body = body::read(body, operation.body_bytes_max(), room, self.body_timeout, hasher).await;
-        let (body, room) = body.map_err(|error| {
+        let (body, mut room) = body.map_err(|error| {
             debug!(%error, announced, "a request's body was not read");
             body_refusal(&error)
         })?;
@@ -107,7 +107,7 @@ impl Exchange {
         };
         let call = operation.call_name().and_then(|name| call_key(&parts.headers, name, &caller));
         // The room is held until the answer, for what became of the body is in memory until then.
-        let answer = self.operations.run(operation, body, call, &caller).await;
+        let answer = self.operations.run(operation, body, &mut room, call, &caller).await;
         drop(room);
         answer
     }

@@ -13,6 +13,7 @@ mod access;
 pub mod bench;
 mod body;
 mod control;
+mod control_json;
 mod create;
 mod declare;
 mod describe;

@@ -6,15 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hydrant_auth::Caller;
-use hydrant_ingest::{Error as IngestError, Ingest};
+use hydrant_ingest::{Error as IngestError, Ingest, Room};
 use hydrant_log::{CallKey, RecordLog};
 use hydrant_types::limits;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{access, control::Control, encryption, error::ApiError, model, put, put_json, shape};
+use crate::{access, control::Control, control_json, encryption, error::ApiError, model, put, shape};
 
-/// Largest body of an operation that is no put. The largest honest one is a few dozen KiB; parsed into values, a body takes many
-/// times its size.
+/// Largest body of an operation that is no put. The largest honest one is a few hundred KiB: the columns and options of a COPY.
 const CONTROL_BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// The operations of the service model.
@@ -101,17 +100,24 @@ pub(crate) struct Operations {
 type Answer = Result<Vec<u8>, ApiError>;
 
 impl Operations {
-    /// Runs `operation` for `caller`, where the caller may. `call` names the producer's call.
+    /// Runs `operation` for `caller`, where the caller may. `call` names the producer's call; `room` is what the body has, and is grown
+    /// where more is made of it.
     pub(crate) async fn run(
         &self,
         operation: Operation,
         body: Bytes,
+        room: &mut Room,
         call: Option<CallKey>,
         caller: &Caller,
     ) -> Answer {
         match operation {
             Operation::PutRecord | Operation::PutRecordBatch => self.put(operation, body, call, caller).await,
-            _ => self.run_control(operation, &allowed_input(caller, operation, &body)?).await,
+            _ => {
+                let input = allowed_input(caller, operation, &body, room)?;
+                // What follows may wait; the texts are in the input now.
+                drop(body);
+                self.run_control(operation, &input).await
+            }
         }
     }
 
@@ -156,22 +162,14 @@ impl Operations {
     }
 }
 
-/// The input of an operation that is no put, where the caller may do that to the stream it names.
-fn allowed_input(caller: &Caller, operation: Operation, body: &[u8]) -> Result<Value, ApiError> {
-    let input = input(body);
+/// The input of an operation that is no put, where the caller may do that to the stream it names; `room` grows by what it takes.
+fn allowed_input(
+    caller: &Caller,
+    operation: Operation,
+    body: &[u8],
+    room: &mut Room,
+) -> Result<Value, ApiError> {
+    let input = control_json::read(body, |bytes| room.grow(bytes).map_err(|_| ApiError::unavailable()));
     access::control(caller, operation, input.as_ref().ok())?;
     input
-}
-
-/// The request as a value; anything but an object is refused.
-pub(crate) fn input(body: &[u8]) -> Result<Value, ApiError> {
-    // SDKs send `{}` for an empty input; nothing at all means the same.
-    if body.is_empty() {
-        return Ok(json!({}));
-    }
-    match serde_json::from_slice(body) {
-        Ok(input @ Value::Object(_)) => Ok(input),
-        Ok(_) => Err(shape::wrong_type("", "an object")),
-        Err(error) => Err(put_json::not_json(&error)),
-    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Api, JDBC_URL, batch, data, redshift, s3, with};
+use crate::support::{Answer, Api, JDBC_URL, Options, batch, data, redshift, s3, with};
 
 const NAME_PATTERN: &str = "Member must satisfy regular expression pattern: [a-zA-Z0-9_.-]+";
 
@@ -434,4 +434,30 @@ async fn an_account_has_5_000_streams() {
         "LimitExceededException",
         "You have already consumed your firehose quota of 5000 hoses.",
     );
+}
+
+#[tokio::test]
+async fn the_values_of_a_control_call_have_a_number_and_room_like_its_body() {
+    let mut options = Options::default();
+    options.settings.ingest.bytes_in_flight_max = 4_000_000;
+    let api = Api::start_with(options).await;
+    // The outermost, the name, the list and its items; as many commas are in a text.
+    let input = |values: usize| {
+        format!(
+            r#"{{"DeliveryStreamName":"{}","Else":[{}0]}}"#,
+            ",".repeat(5),
+            "[],".repeat((values - 4) / 2)
+        )
+    };
+    let message = "The request has more than 10000 values.";
+    for body in [input(10_002), format!(r#"{{"Else":[{}0]}}"#, "[0],".repeat(250_000))] {
+        api.send("DescribeDeliveryStream", body).await.is_error(400, "SerializationException", message);
+    }
+    api.send("DescribeDeliveryStream", input(10_000)).await.is_error(
+        503,
+        "ServiceUnavailableException",
+        "Slow down.",
+    );
+    assert_eq!(api.metric("hydrant_in_flight_bytes"), 0.0);
+    api.send("DescribeDeliveryStream", input(5_000)).await.violates(&[("deliveryStreamName", NAME_PATTERN)]);
 }
