@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use hydrant_ingest::{Keyring, StreamTable, keyring::StartError};
 use hydrant_metastore::{Error as StoreError, Kind, Metastore, NewStream};
-use hydrant_types::{
-    Clock, Destination, Entropy, Stream, StreamEncryption, StreamName, StreamStatus, Tags, Timestamp,
-};
+use hydrant_types::{Clock, Destination, Entropy, Stream, StreamEncryption, StreamName, StreamStatus, Tags};
 use tracing::{error, warn};
 
 use crate::{
@@ -120,7 +118,7 @@ impl Control {
         let stream = self.stream(name).await?;
         let stream = stream.ok_or_else(|| ApiError::not_found(name.as_str(), &self.account_id))?;
         if stream.status != StreamStatus::Active && !also_deleting {
-            return Err(not_active(&stream.name).into());
+            return Err(is_being_deleted(&stream.name).into());
         }
         refuse_declared(&stream)?;
         Ok(stream)
@@ -138,7 +136,7 @@ impl Control {
             StoreError::VersionMoved { found, expected, .. } => {
                 version_moved(&stream.name, &found.to_string(), &expected.to_string()).into()
             }
-            StoreError::StreamMoved { .. } => not_active(&stream.name).into(),
+            StoreError::StreamMoved { .. } => is_being_deleted(&stream.name).into(),
             error => Failure::Store("update the destination", error),
         })?;
         self.refresh().await;
@@ -154,26 +152,25 @@ impl Control {
     ) -> Result<(), Failure> {
         self.metastore.change_tags(stream.id, set, remove).await.map_err(|error| match error {
             StoreError::TooManyTags(tags_max) => tags::too_many(tags_max).into(),
-            StoreError::StreamMoved { .. } => not_active(&stream.name).into(),
+            StoreError::StreamMoved { .. } => is_being_deleted(&stream.name).into(),
             error => Failure::Store("change the tags", error),
         })?;
         self.refresh().await;
         Ok(())
     }
 
-    /// Puts `next` in the place of the encryption that `stream` has; `false` where something else was there meanwhile.
+    /// Puts `next` in the place of the encryption that `stream` has; `false` where something else was there meanwhile. The table is the
+    /// caller's to refresh.
     pub(crate) async fn change_encryption(
         &self,
         stream: &Stream,
         next: &StreamEncryption,
     ) -> Result<bool, Failure> {
         match self.metastore.set_encryption(stream.id, &stream.encryption, next).await {
-            Ok(()) => {}
-            Err(StoreError::StreamMoved { .. }) => return Ok(false),
-            Err(error) => return Err(Failure::Store("change the encryption", error)),
+            Ok(()) => Ok(true),
+            Err(StoreError::StreamMoved { .. }) => Ok(false),
+            Err(error) => Err(Failure::Store("change the encryption", error)),
         }
-        self.refresh().await;
-        Ok(true)
     }
 
     /// The encryption of `stream` with this key, or without one.
@@ -190,20 +187,32 @@ impl Control {
         next.map_err(|error| encryption::refusal(&error))
     }
 
-    /// What was committed is committed; other nodes, and this one if it fails here, see it a few seconds later.
-    pub(crate) async fn refresh(&self) {
-        if let Err(error) = self.streams.refresh().await {
-            warn!(%error, "the stream table was not refreshed after a change");
-        }
+    /// Marks a stream for deletion; one that is marked already stays so.
+    pub(crate) async fn mark_deleting(&self, stream: &Stream) -> Result<(), Failure> {
+        let marked = self.metastore.mark_deleting(stream.id, self.clock.now()).await;
+        marked.map_err(|error| match error {
+            // Gone since it was read; its name may be another's by now.
+            StoreError::StreamMoved { .. } => {
+                ApiError::not_found(stream.name.as_str(), &self.account_id).into()
+            }
+            error => Failure::Store("delete the stream", error),
+        })?;
+        self.refresh().await;
+        Ok(())
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
+    /// What was committed is committed; other nodes, and this one if it fails here (`false`), see it a few seconds later.
+    pub(crate) async fn refresh(&self) -> bool {
+        let refreshed = self.streams.refresh().await;
+        if let Err(error) = &refreshed {
+            warn!(%error, "the stream table was not refreshed after a change");
+        }
+        refreshed.is_ok()
     }
 }
 
 /// A stream that a file declares is changed there.
-pub(crate) fn refuse_declared(stream: &Stream) -> Result<(), ApiError> {
+fn refuse_declared(stream: &Stream) -> Result<(), ApiError> {
     match &stream.declared_in {
         None => Ok(()),
         Some(file) => Err(ApiError::invalid_argument(format!(
@@ -213,7 +222,7 @@ pub(crate) fn refuse_declared(stream: &Stream) -> Result<(), ApiError> {
     }
 }
 
-pub(crate) fn not_active(name: &StreamName) -> ApiError {
+fn is_being_deleted(name: &StreamName) -> ApiError {
     let status = describe::status(StreamStatus::Deleting);
     ApiError::in_use(format!("Cannot update firehose: {name} when it is in {status} status"))
 }

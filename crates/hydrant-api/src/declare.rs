@@ -198,6 +198,7 @@ impl Control {
         let next = self.next_encryption(stream, wanted.key.as_ref())?;
         let done = self.change_encryption(stream, &next).await?;
         if done {
+            self.refresh().await;
             changes.push(Change::Encryption);
         }
         Ok(done)

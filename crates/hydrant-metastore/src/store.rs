@@ -236,7 +236,8 @@ pub trait Metastore: Send + Sync + 'static {
     ) -> Result<()>;
     /// Says which file declares a stream that is not gone, or that none does any more. Idempotent.
     async fn set_declared_in(&self, stream: StreamId, file: Option<&str>) -> Result<()>;
-    /// Active → deleting; idempotent. [`Error::NoSuchStream`](crate::Error::NoSuchStream) for an id that was never given.
+    /// Active → deleting; idempotent. [`Error::StreamMoved`](crate::Error::StreamMoved) where the stream is gone, for its name may be
+    /// another's by then; [`Error::NoSuchStream`](crate::Error::NoSuchStream) for an id that was never given.
     async fn mark_deleting(&self, stream: StreamId, now: Timestamp) -> Result<()>;
     /// Deleting → gone; its name may be used again. Batches and loads stay until retention. Idempotent.
     async fn remove_stream(&self, stream: StreamId, now: Timestamp) -> Result<()>;

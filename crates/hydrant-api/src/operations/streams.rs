@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use hydrant_types::{Stream, StreamName, StreamOptions, StreamStatus};
+use hydrant_types::{Stream, StreamName, StreamOptions};
 use serde_json::{Value, json};
 use tracing::warn;
 
 use super::Operations;
 use crate::{
-    control::{self, ATTEMPTS_MAX, Failure},
+    control::{self, ATTEMPTS_MAX},
     create, describe,
     encryption::{self, KeyChoice},
     error::ApiError,
@@ -53,16 +53,13 @@ impl Operations {
         json!({"DeliveryStreamNames": names, "HasMoreDeliveryStreams": rest.next().is_some()})
     }
 
-    /// Puts are refused from the moment this answers: the log's writer orders it behind every call it has acknowledged. A stream that
-    /// is being deleted already may be deleted again.
+    /// Puts to this node are refused from the moment this answers: the log's writer orders it behind every call it has acknowledged. Other
+    /// nodes refuse them once they have read the stream table again. A stream that is being deleted already may be deleted again.
     pub(super) async fn delete(&self, input: &Value) -> Answer {
-        let (stream, control) = (self.find(input).await?, &self.control);
-        control::refuse_declared(&stream)?;
-        if stream.status == StreamStatus::Active {
-            let marked = control.metastore.mark_deleting(stream.id, control.now()).await;
-            marked.map_err(|error| Failure::Store("delete the stream", error))?;
-            control.refresh().await;
-        }
+        let control = &self.control;
+        // As the metastore has it: by this node's table the name may be that of a stream that is gone, and of another by now.
+        let stream = self.changeable(input, true).await?;
+        control.mark_deleting(&stream).await?;
         // An empty stream may be gone already, closed by delivery.
         if control.streams.by_id(stream.id).is_some() {
             self.log.close_stream(stream.id).await.map_err(|error| {
@@ -73,10 +70,10 @@ impl Operations {
         Ok(json!({}))
     }
 
-    /// The stream that an input names, if the API may change it now.
-    async fn changeable(&self, input: &Value) -> Result<Stream, ApiError> {
+    /// The stream that an input names, if the API may change it now; `also_deleting` where it may be in deletion.
+    async fn changeable(&self, input: &Value, also_deleting: bool) -> Result<Stream, ApiError> {
         let name = name_in(input).parse().map_err(|_| self.not_found(input))?;
-        Ok(self.control.changeable(&name, false).await?)
+        Ok(self.control.changeable(&name, also_deleting).await?)
     }
 
     fn not_found(&self, input: &Value) -> ApiError {
@@ -84,7 +81,7 @@ impl Operations {
     }
 
     pub(super) async fn update(&self, input: &Value) -> Answer {
-        let stream = self.changeable(input).await?;
+        let stream = self.changeable(input, false).await?;
         let specified = input["CurrentDeliveryStreamVersionId"].as_str().unwrap_or_default();
         let current = stream.version.to_string();
         if specified != current {
@@ -104,14 +101,13 @@ impl Operations {
         let set = tags::read(&Node::root(input).at("Tags"), &mut faults);
         // A deletion that does not get on can be turned to throwing away what is left.
         let turned = StreamOptions::turns_to_discard(&set, &[]);
-        let name = name_in(input).parse().map_err(|_| self.not_found(input))?;
-        let stream = self.control.changeable(&name, turned).await?;
+        let stream = self.changeable(input, turned).await?;
         self.control.change_tags(&stream, &faults.or(Some(set))?, &[]).await?;
         Ok(json!({}))
     }
 
     pub(super) async fn untag(&self, input: &Value) -> Answer {
-        let stream = self.changeable(input).await?;
+        let stream = self.changeable(input, false).await?;
         let keys = tags::read_keys(&Node::root(input).at("TagKeys"));
         self.control.change_tags(&stream, &hydrant_types::Tags::new(), &keys).await?;
         Ok(json!({}))
@@ -124,24 +120,31 @@ impl Operations {
     }
 
     pub(super) async fn start_encryption(&self, input: &Value) -> Answer {
+        let stream = self.changeable(input, false).await?;
         let mut faults = Faults::default();
         let key = encryption::read(&Node::root(input), true, &self.control.region, &mut faults);
         // Without a configuration it is AWS's own key.
         let key = faults.or(Some(key.unwrap_or(KeyChoice::Default)))?;
-        self.change_encryption(input, Some(&key)).await
+        self.change_encryption(input, stream, Some(&key)).await
     }
 
     pub(super) async fn stop_encryption(&self, input: &Value) -> Answer {
-        self.change_encryption(input, None).await
+        let stream = self.changeable(input, false).await?;
+        self.change_encryption(input, stream, None).await
     }
 
-    async fn change_encryption(&self, input: &Value, key: Option<&KeyChoice>) -> Answer {
+    /// `stream` as it was read. Answers once this node's puts go by the change.
+    async fn change_encryption(&self, input: &Value, stream: Stream, key: Option<&KeyChoice>) -> Answer {
+        let mut stream = stream;
         for _ in 0..ATTEMPTS_MAX {
-            let stream = self.changeable(input).await?;
             let next = self.control.next_encryption(&stream, key)?;
             if self.control.change_encryption(&stream, &next).await? {
-                return Ok(json!({}));
+                return match self.control.refresh().await {
+                    true => Ok(json!({})),
+                    false => Err(ApiError::unavailable()),
+                };
             }
+            stream = self.changeable(input, false).await?;
         }
         Err(ApiError::unavailable())
     }

@@ -119,6 +119,37 @@ async fn a_stream_made_through_another_node_is_described_and_deleted_at_once() {
 }
 
 #[tokio::test]
+async fn what_another_node_made_under_the_name_of_a_stream_that_is_gone_is_what_is_deleted() {
+    let (api, first) = Api::with_stream("s").await;
+    let now = hydrant_types::Clock::now(&api.clock);
+    let new = hydrant_metastore::NewStream {
+        declared_in: Some("s.json".to_owned()),
+        ..hydrant_metastore::NewStream::new(
+            "s".parse().unwrap(),
+            api.streams.by_id(first).unwrap().destination.clone(),
+        )
+    };
+    let other_node = open_metastore(&api.metastore_path()).await;
+    other_node.mark_deleting(first, now).await.unwrap();
+    other_node.remove_stream(first, now).await.unwrap();
+    let second = other_node.create_stream(&new, now).await.unwrap().id;
+    let delete = async || api.call("DeleteDeliveryStream", &json!({"DeliveryStreamName": "s"})).await;
+    assert_eq!(api.streams.get("s").unwrap().id, first, "this node does not know yet");
+    delete().await.is_error(
+        400,
+        "InvalidArgumentException",
+        "Firehose s is declared in the file s.json and can only be changed there.",
+    );
+    other_node.set_declared_in(second, None).await.unwrap();
+    assert_eq!((api.streams.get("s").unwrap().id, delete().await.status), (first, 200));
+    let stream = other_node.stream(&new.name).await.unwrap().unwrap();
+    assert_eq!((stream.id, stream.status), (second, hydrant_types::StreamStatus::Deleting));
+    other_node.remove_stream(second, now).await.unwrap();
+    let message = format!("Firehose s under account {ACCOUNT} not found.");
+    delete().await.is_error(400, "ResourceNotFoundException", &message);
+}
+
+#[tokio::test]
 async fn redshift_serverless_and_a_secret_are_taken() {
     let api = Api::start().await;
     let secret = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:redshift!loader-Ab12";

@@ -122,5 +122,25 @@ async fn a_stream_must_exist() {
     let api = Api::start().await;
     let message = format!("Firehose s under account {ACCOUNT} not found.");
     start(&api, json!(null)).await.is_error(400, "ResourceNotFoundException", &message);
+    // Before anything is said about the key.
+    let no_key = json!({"KeyType": "CUSTOMER_MANAGED_CMK"});
+    start(&api, no_key).await.is_error(400, "ResourceNotFoundException", &message);
     stop(&api).await.is_error(400, "ResourceNotFoundException", &message);
+}
+
+#[tokio::test]
+async fn what_this_node_cannot_take_over_is_not_said_to_be_done() {
+    let (api, _) = Api::with_stream("s").await;
+    let copy = api.metastore_path().with_file_name("log").join("streams.json");
+    let kept = copy.with_file_name("kept");
+    std::fs::rename(&copy, &kept).unwrap();
+    std::fs::create_dir(&copy).unwrap();
+    let slow_down = |answer: Answer| answer.is_error(503, "ServiceUnavailableException", "Slow down.");
+    slow_down(start(&api, json!(null)).await);
+    assert_eq!(encrypted(&api).await, [json!(false), json!(false)], "as was said");
+    std::fs::remove_dir(&copy).unwrap();
+    std::fs::rename(&kept, &copy).unwrap();
+    // As an SDK tries again.
+    done(&start(&api, json!(null)).await);
+    assert_eq!(encrypted(&api).await, [json!(true), json!(true)]);
 }

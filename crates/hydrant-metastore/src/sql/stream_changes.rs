@@ -124,8 +124,11 @@ pub(super) async fn set_declared_in(call: &mut Call, stream: StreamId, file: Opt
 }
 
 pub(super) async fn mark_deleting(call: &mut Call, stream: StreamId, now: Timestamp) -> Result<()> {
-    if standing(call, stream).await?.status != "active" {
-        return Ok(());
+    let found = standing(call, stream).await?.status;
+    match found.as_str() {
+        "active" => {}
+        "deleting" => return Ok(()),
+        _ => return Err(Error::StreamMoved { id: stream, expected: "active or deleting", found }),
     }
     let revision = next_revision(call).await?;
     sqlx::query("update streams set status = 'deleting', deleting_at = $2, revision = $3 where id = $1")

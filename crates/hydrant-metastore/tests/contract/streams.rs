@@ -96,7 +96,8 @@ async fn deleting_and_removing_may_be_repeated(fixture: Fixture) {
     for at in [3, 4] {
         metastore.remove_stream(stream.id, later(at)).await.unwrap();
     }
-    metastore.mark_deleting(stream.id, later(5)).await.unwrap();
+    let gone = metastore.mark_deleting(stream.id, later(5)).await.unwrap_err();
+    assert_eq!(gone.to_string(), format!("stream {} is removed, expected active or deleting", stream.id));
     assert_eq!(metastore.streams().await.unwrap(), []);
 }
 
