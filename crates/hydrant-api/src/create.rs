@@ -27,8 +27,8 @@ pub(crate) fn read(input: &Node<'_>, region: &str, faults: &mut Faults) -> Optio
     check_source(input, faults);
     let key = encryption::read(input, is_encryptable(input), region, faults);
     let tags = tags::read(&input.at("Tags"), faults);
-    let destination = destination(input, faults);
     refuse_sources(input, faults);
+    let destination = destination(input, faults);
     let name = input.at("DeliveryStreamName").text()?.parse().ok()?;
     Some(Creation { name, destination: destination?, tags, key })
 }

@@ -3,6 +3,7 @@
 //! They know nothing of what this service delivers to: a setting that breaks a rule is refused in Firehose's words, whether it would
 //! have had an effect here or not.
 
+mod copy_options;
 mod elsewhere;
 mod prefix;
 mod processing;
@@ -166,6 +167,7 @@ fn check_redshift(config: &Node<'_>, faults: &mut Faults) {
     check_s3(&config.at("S3Configuration"), Place::RedshiftStaging, false, faults);
     processing::check(config, processing::Place::Other, faults);
     check_backup(config, faults);
+    copy_options::check(&config.at("CopyCommand").at("CopyOptions"), faults);
     let url = config.at("ClusterJDBCURL");
     if url.text().is_some_and(|url| jdbc::parse(url).is_none()) {
         faults.invalid(

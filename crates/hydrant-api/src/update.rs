@@ -30,7 +30,13 @@ pub(crate) fn apply(current: &Destination, input: &Value) -> Result<Destination,
     // A plain update of an extended destination leaves alone what it has no member for.
     let whole = if same && kind == Kind::S3 { Kind::ExtendedS3 } else { kind };
     let read = destination::read(whole, &Node::root(&config), &mut faults);
-    faults.or(read)
+    faults.or(read).map_err(|error| named_as_given(kind, error))
+}
+
+/// What is refused is named by the member that was given.
+fn named_as_given(kind: Kind, mut error: ApiError) -> ApiError {
+    error.message = error.message.map(|text| text.replace(&kind.configuration(), &kind.update()));
+    error
 }
 
 /// The members that the update has; others are ignored, as everywhere.

@@ -135,7 +135,7 @@ async fn sources_need_their_configuration_and_are_refused_by_name() {
     );
     is_not_yet(&create("DirectPut", "MSKSourceConfiguration", msk).await, "MSKSourceConfiguration");
     let input = json!({"DeliveryStreamName": "s", "DeliveryStreamType": "DatabaseAsSource", "IcebergDestinationConfiguration": iceberg()});
-    is_not_yet(&api.call("CreateDeliveryStream", &input).await, "IcebergDestinationConfiguration");
+    is_not_yet(&api.call("CreateDeliveryStream", &input).await, "DeliveryStreamType DatabaseAsSource");
     let encrypted = json!({
         "DeliveryStreamName": "s", "DeliveryStreamType": "KinesisStreamAsSource", EXTENDED: s3(),
         "KinesisStreamSourceConfiguration": kinesis, "DeliveryStreamEncryptionConfigurationInput": {"KeyType": "AWS_OWNED_CMK"},
@@ -151,6 +151,7 @@ async fn sources_need_their_configuration_and_are_refused_by_name() {
 #[tokio::test]
 async fn encryption_keys_have_their_rules() {
     let api = Api::start().await;
+    api.create("started").await;
     for (config, message) in [
         (
             json!({"KeyType": "CUSTOMER_MANAGED_CMK"}),
@@ -168,7 +169,7 @@ async fn encryption_keys_have_their_rules() {
         let member = "DeliveryStreamEncryptionConfigurationInput";
         let create = json!({"DeliveryStreamName": "s", EXTENDED: s3(), member: config});
         is_invalid(&api.call("CreateDeliveryStream", &create).await, message);
-        let start = json!({"DeliveryStreamName": "s", member: config});
+        let start = json!({"DeliveryStreamName": "started", member: config});
         is_invalid(&api.call("StartDeliveryStreamEncryption", &start).await, message);
     }
 }

@@ -252,7 +252,7 @@ async fn another_type_takes_all_that_is_required_and_keeps_nothing() {
     update(&api, "3", "SplunkDestinationUpdate", splunk).await.is_error(
         400,
         "InvalidArgumentException",
-        "SplunkDestinationConfiguration is not supported by this service yet.",
+        "SplunkDestinationUpdate is not supported by this service yet.",
     );
     assert_eq!(describe(&api).await["VersionId"], "3", "what is refused changes nothing");
 }

@@ -106,6 +106,12 @@ async fn each_destinations_rules_have_their_texts() {
         (REDSHIFT, "SecretsManagerConfiguration", secret, "Invalid secret ARN: null"),
         (
             REDSHIFT,
+            "CopyCommand.CopyOptions",
+            json!("GZIP credentials 'aws_access_key_id=A'"),
+            "CopyOptions must not contain CREDENTIALS: COPY is authorized by the RoleARN of the destination.",
+        ),
+        (
+            REDSHIFT,
             "S3BackupMode",
             json!("Enabled"),
             "S3 backup destination configuration is required when enabling S3 backup.",
