@@ -18,7 +18,7 @@ use steps::Steps;
 
 const USAGE: &str = "usage: cargo xtask COMMAND
 
-  setup   install what the tests need: PostgreSQL (system package), and into .tools/ the S3 server and AWS clients
+  setup   install what the tests need: PostgreSQL (system package), and into .tools/ the S3 server, AWS clients, Node.js
   check   formatting, lints and documentation, warnings denied
   test    setup, check, then unit, property, contract and end-to-end tests: everything that CI runs
   e2e     setup, then the end-to-end tests alone";
