@@ -402,6 +402,14 @@ impl Service {
     }
 }
 
+/// An entry of `[[encryption.keys]]`, and its file in `dir`; it is the same key each time.
+pub fn encryption_key(dir: &std::path::Path, arn: &str) -> String {
+    let path = dir.join("encryption.key");
+    std::fs::write(&path, "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
+        .expect("the scratch directory is writable");
+    format!("[[encryption.keys]]\narn = {arn:?}\nkey = {{ file = {path:?} }}\n")
+}
+
 /// A plain GET; the status and the body.
 pub async fn get(address: &str, path: &str) -> Option<(u16, String)> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -7,7 +7,7 @@ use hydrant_testkit::{Process, node, python};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 const READ_AGAIN: &str = "the configuration was read again";
-const NOTHING_CHANGED: &str = "the configuration was read again and nothing was changed";
+const NOTHING_CHANGED: &str = "nothing was changed: the configuration cannot be taken";
 const OTHER: (&str, &str) = ("other", "others-secret");
 
 /// A CA, and a server's certificate in the files that `[api.tls]` names.

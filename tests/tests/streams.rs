@@ -1,11 +1,11 @@
 //! Streams that files declare, and streams from the shell.
 
 use aws_sdk_firehose::types::DeliveryStreamDescription;
-use hydrant_e2e::{BUCKET, PATIENCE, PRODUCER, ROLE, Service, Site, access_key};
+use hydrant_e2e::{BUCKET, PATIENCE, PRODUCER, ROLE, Service, Site, access_key, encryption_key};
 use hydrant_testkit::{Process, eventually, hydrant_binary};
 use serde_json::{Value, json};
 
-const NOTHING_CHANGED: &str = "the configuration was read again and nothing was changed";
+const NOTHING_CHANGED: &str = "nothing was changed: the configuration cannot be taken";
 
 /// What `aws firehose create-delivery-stream --cli-input-json` takes.
 fn declaration(prefix: &str) -> Value {
@@ -117,8 +117,7 @@ async fn a_stream_that_cannot_be_as_its_file_says_holds_up_no_other_and_is_tried
     assert!(log.contains("a-vault.json") && log.contains(ARN), "{log}");
     wait_for_version(&service, "1").await;
 
-    let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-    site.more_config += &format!("[[encryption.keys]]\narn = {ARN:?}\nkey = {key:?}\n");
+    site.more_config += &encryption_key(site.dir.path(), ARN);
     site.reload(&service);
     let producer = service.producer_without_retries();
     eventually("the stream is there", PATIENCE, async || {
@@ -206,14 +205,11 @@ impl Shell {
 async fn the_shell_speaks_the_whole_control_api() {
     let mut site = Site::new().await;
     site.auth_mode = "sigv4";
-    let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+    let default = "arn:aws:kms:us-east-1:000000000000:key/default";
     site.more_config = access_key(PRODUCER, "")
-        + &format!(
-            "[encryption]\ndefault = \"arn:a\"\n[[encryption.keys]]\narn = \"arn:a\"\nkey = {key:?}\n"
-        )
-        + &format!(
-            "[[encryption.keys]]\narn = \"arn:aws:kms:us-east-1:000000000000:key/x\"\nkey = {key:?}\n"
-        );
+        + &format!("[encryption]\ndefault = {default:?}\n")
+        + &encryption_key(site.dir.path(), default)
+        + &encryption_key(site.dir.path(), "arn:aws:kms:us-east-1:000000000000:key/x");
     let service = site.serve().await;
     let shell = Shell { endpoint_url: format!("http://{}", service.api) };
     let file = site.dir.path().join("orders.json");

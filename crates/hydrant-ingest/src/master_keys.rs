@@ -8,7 +8,7 @@ use hydrant_types::{DataKeyId, Entropy, Secret, StreamName, WrappedDataKey};
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-/// Longest KeyARN that the API takes (service model, `AWSKMSKeyARN`).
+/// Longest KeyARN that the API takes (service model, `AWSKMSKeyARN`, whose pattern [`can_be_key_arn`] is).
 const ARN_LEN_MAX: usize = 512;
 const KEY_LEN: usize = 32;
 
@@ -21,9 +21,10 @@ pub struct MasterKey {
 /// A configured key is no key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MasterKeyError {
-    /// What names it is no ARN.
+    /// What names it can be no KeyARN, so that no stream could name it.
     #[error(
-        "{0:?} cannot name a key: it must begin with \"arn:\" and have at most {ARN_LEN_MAX} characters, as KeyARN does"
+        "{0:?} cannot name a key: it must look like arn:aws:kms:REGION:TWELVE DIGITS:key/NAME and have at most {ARN_LEN_MAX} characters, \
+         as KeyARN does"
     )]
     Arn(String),
     /// The key is no base64.
@@ -51,7 +52,7 @@ impl MasterKey {
     /// # Errors
     /// [`MasterKeyError`], without anything of the key.
     pub fn new(arn: &str, base64: &Secret) -> Result<Self, MasterKeyError> {
-        if !arn.starts_with("arn:") || arn.len() > ARN_LEN_MAX {
+        if !can_be_key_arn(arn) {
             return Err(MasterKeyError::Arn(arn.to_owned()));
         }
         let bytes = BASE64_STANDARD.decode(base64.reveal().trim()).map(Zeroizing::new);
@@ -60,6 +61,24 @@ impl MasterKey {
             .map_err(|_| MasterKeyError::Length { arn: arn.to_owned(), bytes: bytes.len() })?;
         Ok(Self { arn: arn.to_owned(), cipher: LessSafeKey::new(key) })
     }
+}
+
+/// Whether the API takes `arn` for a KeyARN.
+fn can_be_key_arn(arn: &str) -> bool {
+    let all = |text: &str, more: &[u8]| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || more.contains(&byte))
+    };
+    let mut parts = arn.rsplitn(4, ':');
+    let (resource, account, region, head) = (parts.next(), parts.next(), parts.next(), parts.next());
+    arn.len() <= ARN_LEN_MAX
+        && head.is_some_and(|head| {
+            head.strip_prefix("arn:").is_some_and(|partition| partition.ends_with(":kms"))
+        })
+        && region.is_some_and(|region| all(region, b"-"))
+        && account.is_some_and(|account| account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit()))
+        && resource
+            .and_then(|resource| resource.split_once('/'))
+            .is_some_and(|(kind, name)| matches!(kind, "key" | "alias") && all(name, b"_+=,.@-/"))
 }
 
 impl fmt::Debug for MasterKey {
@@ -256,13 +275,25 @@ mod tests {
     #[test]
     fn a_configured_key_is_32_bytes_in_base64_under_an_arn_and_errors_do_not_show_it() {
         let refused = |arn: &str, key: &str| MasterKey::new(arn, &Secret::new(key)).unwrap_err();
-        assert_eq!(refused("alias/x", "hunter2"), MasterKeyError::Arn("alias/x".to_owned()));
+        for arn in [
+            "alias/x",
+            "arn:hydrant:key/2026",
+            "arn:kms:us-east-1:000000000000:key/x",
+            "arn:aws:kms:us-east-1:00000000000:key/x",
+            "arn:aws:kms::000000000000:key/x",
+            "arn:aws:kms:us-east-1:000000000000:key/",
+            "arn:aws:kms:us-east-1:000000000000:grant/x",
+            "arn:aws:kms:us-east-1:000000000000:key/a b",
+        ] {
+            assert_eq!(refused(arn, "hunter2"), MasterKeyError::Arn(arn.to_owned()));
+        }
+        assert!(can_be_key_arn("arn:aws-us-gov:kms:us-gov-west-1:123456789012:alias/a_b+c/d"));
         assert_eq!(refused(OLD, "hunter2!"), MasterKeyError::NotBase64(OLD.to_owned()));
         let short = BASE64_STANDARD.encode([7; 31]);
         assert_eq!(refused(OLD, &short), MasterKeyError::Length { arn: OLD.to_owned(), bytes: 31 });
         assert_eq!(refused(OLD, ""), MasterKeyError::Length { arn: OLD.to_owned(), bytes: 0 });
         assert!(!refused(OLD, &short).to_string().contains(&short));
-        let long = format!("arn:{}", "x".repeat(ARN_LEN_MAX));
+        let long = format!("{OLD}{}", "x".repeat(ARN_LEN_MAX));
         assert!(matches!(refused(&long, "x"), MasterKeyError::Arn(_)));
         assert!(MasterKey::new(OLD, &Secret::new(BASE64_STANDARD.encode([7; 32]) + "\n")).is_ok());
     }

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::{
     admin::{self, Readiness, ReadinessSwitch},
     aws,
-    config::{Config, Files},
+    config::{Auth, Config, Files},
     declared::{self, Declared},
     descriptors, reload,
 };
@@ -115,6 +115,12 @@ pub struct Start {
 /// It could not start, or a part of it failed; then the rest was stopped.
 pub async fn run(start: Start, listeners: Listeners, aws: Aws, shutdown: CancellationToken) -> Result<()> {
     let Start { config, files: Files { tls, streams: declared }, migrate, reload } = start;
+    if matches!(config.auth, Auth::Anyone) {
+        warn!(
+            api = %listeners.api.local_addr()?,
+            "auth.mode is \"none\": whoever reaches the API listener may put records and change streams"
+        );
+    }
     let readiness = ReadinessSwitch::new();
     let registry = registry()?;
     // The admin listener answers from the first moment to the last: it is how one sees a start that takes long.

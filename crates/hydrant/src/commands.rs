@@ -65,7 +65,7 @@ impl ConfigArgs {
     /// # Errors
     /// [`config::Faults`], of all of them.
     pub fn load_with_files(&self) -> Result<(Config, Files)> {
-        Ok(Config::load_with_files(self.config.as_deref(), &config::process_environment())?)
+        Ok(Config::load_with_files(self.config.as_deref(), &config::process_environment(), None)?)
     }
 }
 
@@ -87,12 +87,6 @@ async fn serve(args: ServeArgs, as_json: bool, out: &mut dyn Write) -> Result<Ex
     let (config, files) = args.config.load_with_files()?;
     let shutdown = app::shutdown_on_signals()?;
     let listeners = Listeners::bind(&config).await?;
-    if matches!(config.auth, config::Auth::Anyone) {
-        tracing::warn!(
-            api = %config.api.listen,
-            "auth.mode is \"none\": whoever reaches the API listener may put records and change streams"
-        );
-    }
     let (api, admin) = (listeners.api.local_addr()?, listeners.admin.local_addr()?);
     info!(%api, %admin, "starting");
     if as_json {

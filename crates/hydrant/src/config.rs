@@ -171,17 +171,36 @@ impl Config {
     /// # Errors
     /// [`Faults`], all of them at once; a fault of the file's syntax comes alone.
     pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Self, Faults> {
-        let (config, faults) = Self::read(path, environment)?;
+        let (text, name) = text_of(path)?;
+        let (config, faults) = Self::parse(&text, &name, environment)?;
         faults.into_result(config)
     }
 
-    /// The same, with what only the service needs: certificates, and streams that files declare.
+    /// The same, with what only the service needs: certificates, and streams that files declare. Those are checked for `region`, or for the
+    /// configuration's own where that is `None`.
     ///
     /// # Errors
-    /// [`Faults`], those of the configuration and of all these files at once; a fault of the configuration's syntax comes alone.
-    pub fn load_with_files(path: Option<&Path>, environment: &Environment) -> Result<(Self, Files), Faults> {
-        let (config, mut faults) = Self::read(path, environment)?;
-        let files = config.read_files(&mut faults);
+    /// [`Faults`], those of the configuration and of all these files at once; of the configuration's syntax, names and types the first
+    /// only, and with it those of the files that it names all the same.
+    pub fn load_with_files(
+        path: Option<&Path>,
+        environment: &Environment,
+        region: Option<&str>,
+    ) -> Result<(Self, Files), Faults> {
+        let (text, name) = text_of(path)?;
+        let mut parsed = Self::parse(&text, &name, environment);
+        let mut named = match &parsed {
+            Ok((config, _)) => NamedFiles::of(config),
+            Err(_) => NamedFiles::of_text(&text, environment),
+        };
+        if let Some(region) = region {
+            named.region = region.to_owned();
+        }
+        let faults = match &mut parsed {
+            Ok((_, faults)) | Err(faults) => faults,
+        };
+        let files = named.read(&place::of("api.tls", &text, &name, environment), faults);
+        let (config, faults) = parsed?;
         faults.into_result((config, files))
     }
 
@@ -191,18 +210,8 @@ impl Config {
     /// [`Faults`], all of them at once.
     pub fn files(&self) -> Result<Files, Faults> {
         let mut faults = Faults(Vec::new());
-        let files = self.read_files(&mut faults);
+        let files = NamedFiles::of(self).read("", &mut faults);
         faults.into_result(files)
-    }
-
-    fn read(path: Option<&Path>, environment: &Environment) -> Result<(Self, Faults), Faults> {
-        let text = match path {
-            None => String::new(),
-            Some(path) => std::fs::read_to_string(path)
-                .map_err(|e| Faults(vec![format!("{}: cannot be read: {e}", path.display())]))?,
-        };
-        let name = path.map_or_else(|| "environment".to_owned(), |p| p.display().to_string());
-        Self::parse(&text, &name, environment)
     }
 
     /// The configuration and what is wrong with it; what is wrong has some value in it. `name` is what faults call `text`.
@@ -220,13 +229,58 @@ impl Config {
         };
         Ok((config, Faults(faults.into_iter().map(said).collect())))
     }
+}
 
-    fn read_files(&self, faults: &mut Faults) -> Files {
-        let tls = self.api.tls.as_ref().and_then(|tls| {
+/// The file's text, and what faults call it.
+fn text_of(path: Option<&Path>) -> Result<(String, String), Faults> {
+    let Some(path) = path else { return Ok((String::new(), "environment".to_owned())) };
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Faults(vec![format!("{}: cannot be read: {e}", path.display())]))?;
+    Ok((text, path.display().to_string()))
+}
+
+/// Files that a configuration names.
+struct NamedFiles {
+    tls: Option<Tls>,
+    streams_dir: Option<PathBuf>,
+    /// Streams are declared for it.
+    region: String,
+}
+
+impl NamedFiles {
+    fn of(config: &Config) -> Self {
+        Self {
+            tls: config.api.tls.clone(),
+            streams_dir: config.streams_dir.clone(),
+            region: config.api.region.clone(),
+        }
+    }
+
+    /// As far as a text says that is no configuration: so that its own fault hides none of theirs.
+    fn of_text(text: &str, environment: &Environment) -> Self {
+        let mut table: toml::Table = toml::from_str(text).unwrap_or_default();
+        // What is wrong with it has been said.
+        let _ = overlay(&mut table, environment);
+        let text_at = |path: &[&str]| {
+            let value = path.iter().skip(1).try_fold(table.get(path[0])?, |value, key| value.get(key));
+            value.and_then(toml::Value::as_str).map(str::to_owned)
+        };
+        let tls = text_at(&["api", "tls", "cert"]).zip(text_at(&["api", "tls", "key"]));
+        Self {
+            tls: tls.map(|(cert, key)| Tls { cert: cert.into(), key: key.into() }),
+            streams_dir: text_at(&["streams", "dir"]).map(PathBuf::from),
+            region: text_at(&["api", "region"]).unwrap_or_else(|| REGION_DEFAULT.to_owned()),
+        }
+    }
+
+    /// `tls_place` is where `api.tls` was given, as faults begin.
+    fn read(&self, tls_place: &str, faults: &mut Faults) -> Files {
+        let tls = self.tls.as_ref().and_then(|tls| {
             let loaded = TlsCertificates::load(&tls.cert, &tls.key);
-            loaded.map_err(|error| faults.0.push(format!("api.tls: {}", format_chain(&error)))).ok()
+            let said = |error| faults.0.push(format!("{tls_place}api.tls: {}", format_chain(&error)));
+            loaded.map_err(said).ok()
         });
-        let streams = self.streams_dir.as_ref().map(|dir| stream_files::read(dir, &self.api.region));
+        let streams = self.streams_dir.as_ref().map(|dir| stream_files::read(dir, &self.region));
         let streams = streams.transpose().unwrap_or_else(|found| {
             faults.0.extend(found);
             None
@@ -294,7 +348,7 @@ fn validate(raw: Raw, environment: &Environment) -> (Config, Vec<(String, String
     if account_id.len() != 12 || !account_id.bytes().all(|b| b.is_ascii_digit()) {
         check.fault("api.account_id", format!("{account_id:?}: expected 12 digits"));
     }
-    let region = raw.api.region.unwrap_or_else(|| "us-east-1".to_owned());
+    let region = raw.api.region.unwrap_or_else(|| REGION_DEFAULT.to_owned());
     if region.is_empty() || !region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
     {
         check.fault("api.region", format!("{region:?}: expected a region such as us-east-1"));
@@ -377,6 +431,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(900);
 const COPY_RETRY_MAX: Duration = Duration::from_secs(7200);
 /// A hundred years: for ever, for anybody who counts.
 const RETENTION_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const REGION_DEFAULT: &str = "us-east-1";
 
 /// A few segments: one being written, one being delivered, one free.
 const LOG_BYTES_MIN: ByteSize = ByteSize::mib(256);

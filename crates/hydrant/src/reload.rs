@@ -16,7 +16,6 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use crate::{
-    app::format_chain,
     config::{self, Auth, Config, Faults},
     declared::Declared,
 };
@@ -60,18 +59,18 @@ pub async fn run(mut source: Source, running: Config, parts: Exchangeable) {
         // Thousands of files may be read and checked.
         match tokio::task::block_in_place(|| exchange(&source, &running, &parts)) {
             Ok(()) => info!("the configuration was read again"),
-            Err(faults) => error!(%faults, "the configuration was read again and nothing was changed"),
+            Err(faults) => error!(%faults, "nothing was changed: the configuration cannot be taken"),
         }
     }
 }
 
 fn exchange(source: &Source, running: &Config, parts: &Exchangeable) -> Result<(), Faults> {
-    let (config, files) = Config::load_with_files(source.path.as_deref(), &config::process_environment())?;
-    // Its files were read and hold together a moment ago; where they were changed just now, or api.tls names others, the old one stays.
-    if let Some(tls) = &parts.tls
-        && let Err(error) = tls.reload()
-    {
-        error!(error = %format_chain(&error), "the certificate was not exchanged");
+    let (path, environment) = (source.path.as_deref(), config::process_environment());
+    // Streams are made for the region that runs; another one takes a restart.
+    let (config, files) = Config::load_with_files(path, &environment, Some(&running.api.region))?;
+    // Where api.tls names other files, those of the start stay.
+    if let (Some(tls), Some(read)) = (&parts.tls, &files.tls) {
+        tls.replace(read);
     }
     if let Some(keys) = config.auth.access_keys(&parts.clock) {
         parts.authenticator.replace_keys(keys);
@@ -142,8 +141,11 @@ mod tests {
     fn what_is_exchanged_needs_no_restart() {
         let other = KEYS.replace("\"b\"", "\"c\"");
         assert!(config(KEYS).needing_restart(&config(&other)).is_empty());
+        let dir = tempfile::tempdir().expect("a directory");
+        let key = dir.path().join("key");
+        std::fs::write(&key, "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").expect("a file");
         let encrypted = format!(
-            "{KEYS}[[encryption.keys]]\narn = \"arn:a\"\nkey = \"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\"\n[streams]\ndir = \"/etc\"\n"
+            "{KEYS}[[encryption.keys]]\narn = \"arn:aws:kms:us-east-1:000000000000:key/a\"\nkey = {{ file = {key:?} }}\n[streams]\ndir = \"/etc\"\n"
         );
         assert!(config(KEYS).needing_restart(&config(&encrypted)).is_empty());
     }

@@ -1,12 +1,17 @@
 //! `[auth]`, `[encryption]` and `api.tls`: who may call, and what is kept how.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
-use hydrant_auth::{AccessKey, AccessKeys};
+use hydrant_auth::{AccessKey, AccessKeys, Fault as AccessKeyFault};
 use hydrant_ingest::{MasterKey, MasterKeyError, MasterKeys};
 use hydrant_types::{Clock, Secret, SystemClock};
 
-use super::{Check, raw};
+use super::{
+    Check,
+    raw::{self, SecretSource},
+};
+
+const CHECKED: &str = "they were checked when the configuration was read";
 
 /// `[auth]`
 #[derive(Debug, Clone)]
@@ -24,7 +29,7 @@ impl Auth {
             Self::Anyone => None,
             Self::Keys(keys) => {
                 let keys = AccessKeys::new(keys.clone(), &hydrant_api::SERVICE, clock);
-                Some(keys.expect("they were checked when the configuration was read"))
+                Some(keys.expect(CHECKED))
             }
         }
     }
@@ -50,12 +55,8 @@ impl Encryption {
 
     /// The configured keys.
     pub fn master_keys(&self) -> MasterKeys {
-        self.try_master_keys().expect("they were checked when the configuration was read")
-    }
-
-    fn try_master_keys(&self) -> Result<MasterKeys, MasterKeyError> {
-        let keys: Result<Vec<_>, _> = self.keys.iter().map(|(arn, key)| MasterKey::new(arn, key)).collect();
-        MasterKeys::new(keys?, self.default.as_deref())
+        let keys = self.keys.iter().map(|(arn, key)| MasterKey::new(arn, key).expect(CHECKED));
+        MasterKeys::new(keys, self.default.as_deref()).expect(CHECKED)
     }
 }
 
@@ -97,9 +98,10 @@ pub(super) fn auth(raw: raw::Auth, check: &mut Check<'_>) -> Auth {
 }
 
 fn access_keys(raw: Vec<raw::AuthKey>, check: &mut Check<'_>) -> Vec<AccessKey> {
-    let mut keys = Vec::new();
+    let mut keys = Vec::<AccessKey>::new();
     for (at, raw) in raw.into_iter().enumerate() {
-        let name = |key: &str| format!("auth.keys[{at}].{key}");
+        let whole = format!("auth.keys[{at}]");
+        let name = |key: &str| format!("{whole}.{key}");
         if raw.access_key_id.is_none() {
             check.fault(&name("access_key_id"), "missing");
         }
@@ -113,37 +115,56 @@ fn access_keys(raw: Vec<raw::AuthKey>, check: &mut Check<'_>) -> Vec<AccessKey> 
             continue;
         };
         let all = |pattern: &str| vec![pattern.to_owned()];
-        keys.push(AccessKey {
+        let key = AccessKey {
             id,
             secret,
             actions: raw.actions.unwrap_or_else(|| all("firehose:*")),
             streams: raw.streams.unwrap_or_else(|| all("*")),
             calls_per_sec,
-        });
-    }
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    if let Err(faults) = AccessKeys::new(keys.clone(), &hydrant_api::SERVICE, &clock) {
-        faults.0.iter().for_each(|fault| check.fault("auth.keys", fault));
+        };
+        faults_of(at, &key).into_iter().for_each(|fault| check.fault(&whole, fault));
+        if keys.iter().any(|other| other.id == key.id) {
+            check.fault(&whole, AccessKeyFault::Repeated(key.id.clone()));
+        }
+        keys.push(key);
     }
     keys
 }
 
+/// What is wrong with the key that is `at` in the list.
+fn faults_of(at: usize, key: &AccessKey) -> Vec<AccessKeyFault> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let checked = AccessKeys::new(vec![key.clone()], &hydrant_api::SERVICE, &clock);
+    let faults = checked.err().map(|faults| faults.0).unwrap_or_default();
+    let counted = |fault| match fault {
+        AccessKeyFault::Id(_) => AccessKeyFault::Id(at + 1),
+        fault => fault,
+    };
+    faults.into_iter().map(counted).collect()
+}
+
 pub(super) fn encryption(raw: raw::Encryption, check: &mut Check<'_>) -> Encryption {
     let mut encryption = Encryption { keys: Vec::new(), default: raw.default };
+    let mut named = HashSet::new();
     for (at, raw) in raw.keys.into_iter().enumerate() {
-        let name = |key: &str| format!("encryption.keys[{at}].{key}");
-        let key = raw.key.and_then(|source| check.secret(&name("key"), source));
-        let (Some(arn), Some(key)) = (raw.arn, key) else {
-            check.fault(
-                &format!("encryption.keys[{at}]"),
-                "expected arn, and key as { file = \"PATH\" } or { env = \"NAME\" }",
-            );
+        let whole = format!("encryption.keys[{at}]");
+        // A key in the configuration would be in its backups, beside what it protects.
+        let (Some(arn), Some(source @ SecretSource::From(_))) = (raw.arn, raw.key) else {
+            let expected = "expected arn, and key as { file = \"PATH\" } or { env = \"NAME\" }";
+            check.fault(&whole, expected);
             continue;
         };
+        if !named.insert(arn.clone()) {
+            check.fault(&whole, MasterKeyError::Twice(arn.clone()));
+        }
+        let Some(key) = check.secret(&format!("{whole}.key"), source) else { continue };
+        if let Err(problem) = MasterKey::new(&arn, &key) {
+            check.fault(&whole, problem);
+        }
         encryption.keys.push((arn, key));
     }
-    if let Err(problem) = encryption.try_master_keys() {
-        check.fault("encryption", problem);
+    if let Some(default) = encryption.default.as_ref().filter(|default| !named.contains(*default)) {
+        check.fault("encryption.default", MasterKeyError::NoSuchDefault(default.clone()));
     }
     encryption
 }

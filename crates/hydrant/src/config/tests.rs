@@ -129,13 +129,17 @@ fn faults_of_access_keys_name_the_key_and_no_secret() {
         (format!("access_key_id = \"a\"\n{secret}calls_per_sec = 0"), "line 6: auth.keys[0].calls_per_sec: "),
         (
             format!("access_key_id = \"a\"\n{secret}actions = [\"s3:Get\"]"),
-            "line 3: auth.keys: access key \"a\"",
+            "line 3: auth.keys[0]: access key \"a\"",
         ),
-        (format!("access_key_id = \"a\"\n{secret}streams = []"), "line 3: auth.keys: access key \"a\""),
-        (format!("access_key_id = \"\"\n{secret}"), "line 3: auth.keys: access key number 1"),
+        (format!("access_key_id = \"a\"\n{secret}streams = []"), "line 3: auth.keys[0]: access key \"a\""),
+        (format!("access_key_id = \"\"\n{secret}"), "line 3: auth.keys[0]: access key number 1"),
+        (
+            format!("access_key_id = \"a\"\n{secret}[[auth.keys]]\naccess_key_id = \"b c\"\n{secret}"),
+            "line 6: auth.keys[1]: access key number 2",
+        ),
         (
             format!("access_key_id = \"a\"\n{secret}[[auth.keys]]\naccess_key_id = \"a\"\n{secret}"),
-            "auth.keys: access key \"a\" is there twice",
+            "line 6: auth.keys[1]: access key \"a\" is there twice",
         ),
     ] {
         let text = with(&lines);
@@ -145,25 +149,58 @@ fn faults_of_access_keys_name_the_key_and_no_secret() {
     }
 }
 
+const ARN: &str = "arn:aws:kms:us-east-1:000000000000:key/a";
+
 #[test]
-fn encryption_keys_are_32_bytes_under_a_name() {
-    let with = |default: &str, key: &str| {
-        format!("{LEAST}[encryption]\n{default}\n[[encryption.keys]]\narn = \"arn:a\"\nkey = \"{key}\"\n")
+fn encryption_keys_are_32_bytes_under_a_name_and_elsewhere_than_here() {
+    let keys = |keys: &[(&str, &str)]| -> String {
+        keys.iter().map(|(arn, key)| format!("[[encryption.keys]]\narn = \"{arn}\"\nkey = {key}\n")).collect()
     };
-    let config = read(&with("default = \"arn:a\"", ENCRYPTION_KEY), &[]).unwrap();
+    let with = |default: &str, given: &[(&str, &str)]| {
+        format!("{LEAST}[encryption]\ndefault = \"{default}\"\n{}", keys(given))
+    };
+    let environment = [("GOOD", ENCRYPTION_KEY), ("NO_BASE64", "hunter2hunter2"), ("SHORT", "aHVudGVyMg==")];
+    let good = "{ env = \"GOOD\" }";
+    let config = read(&with(ARN, &[(ARN, good)]), &environment).unwrap();
     assert!(!config.encryption.is_empty() && !shown(&config).contains(ENCRYPTION_KEY));
     assert!(read(LEAST, &[]).unwrap().encryption.is_empty());
-    for (text, fault) in [
-        (with("default = \"arn:b\"", ENCRYPTION_KEY), "encryption: the default key arn:b is not configured"),
-        (with("", "hunter2hunter2"), "encryption: the key arn:a is not in base64"),
-        (with("", "aHVudGVyMg=="), "encryption: the key arn:a has 7 bytes, and must have 32"),
+    let other = ARN.replace("/a", "/b");
+    let inline = format!("\"{ENCRYPTION_KEY}\"");
+    for (text, expected) in [
         (
-            format!("{LEAST}[[encryption.keys]]\narn = \"arn:a\"\n"),
-            "line 5: encryption.keys[0]: expected arn, and key",
+            with(&other, &[(ARN, good)]),
+            vec![format!("line 6: encryption.default: the default key {other} is not configured")],
+        ),
+        (
+            with(ARN, &[(ARN, "{ env = \"NO_BASE64\" }"), (&other, "{ env = \"SHORT\" }"), ("arn:a", good)]),
+            vec![
+                format!("line 7: encryption.keys[0]: the key {ARN} is not in base64"),
+                format!("line 10: encryption.keys[1]: the key {other} has 7 bytes, and must have 32"),
+                "line 13: encryption.keys[2]: \"arn:a\" cannot name a key".to_owned(),
+            ],
+        ),
+        (
+            with(ARN, &[(ARN, good), (ARN, good)]),
+            vec![format!("line 10: encryption.keys[1]: the key {ARN} is configured twice")],
+        ),
+        (
+            with(ARN, &[(ARN, "{ env = \"NOT_SET\" }")]),
+            vec!["encryption.keys[0].key: the environment variable NOT_SET is not set".to_owned()],
+        ),
+        (
+            format!("{LEAST}{}[[encryption.keys]]\narn = \"{other}\"\n", keys(&[(ARN, &inline)])),
+            vec![
+                "line 5: encryption.keys[0]: expected arn, and key as { file".to_owned(),
+                "line 8: encryption.keys[1]: expected arn, and key as { file".to_owned(),
+            ],
         ),
     ] {
-        let text = faults(&text, &[]);
-        assert!(text.contains(fault) && !text.contains("hunter2"), "{fault} in {text}");
+        let text = faults(&text, &environment);
+        for fault in &expected {
+            assert!(text.contains(fault), "{fault} in {text}");
+        }
+        assert_eq!(text.lines().count(), 1 + expected.len(), "{text}");
+        assert!(!text.contains("hunter2") && !text.contains(ENCRYPTION_KEY), "{text}");
     }
 }
 
@@ -176,14 +213,24 @@ fn files_that_the_configuration_names_are_read_with_it_and_their_faults_come_wit
         "{LEAST}[api]\nregion = \"\"\n[api.tls]\ncert = \"/nowhere/tls.crt\"\nkey = \"/nowhere/tls.key\"\n[streams]\ndir = {:?}\n",
         dir.path()
     );
-    std::fs::write(&path, text).unwrap();
-    let text = Config::load_with_files(Some(&path), &Environment::new()).unwrap_err().to_string();
-    for fault in [
-        "line 6: api.region: ",
-        "api.tls: /nowhere/tls.crt: cannot be read",
+    std::fs::write(&path, &text).unwrap();
+    let of_files = [
+        "hydrant.toml: line 7: api.tls: /nowhere/tls.crt: cannot be read",
         "s.json: line 2: DeliveryStreamName: ",
-    ] {
-        assert!(text.contains(fault), "{fault} in {text}");
+    ];
+    let told = |first: &str| {
+        let told = Config::load_with_files(Some(&path), &Environment::new(), None).unwrap_err().to_string();
+        for fault in of_files.into_iter().chain([first]) {
+            assert!(told.contains(fault), "{fault} in {told}");
+        }
+    };
+    told("line 6: api.region: ");
+    // Also where it is no configuration itself.
+    for (wrong, fault) in
+        [("lissten = 1", "line 6, column 1: unknown"), ("listen = 1", "line 6, column 10: ")]
+    {
+        std::fs::write(&path, text.replace("region = \"\"", wrong)).unwrap();
+        told(fault);
     }
     let text = faults(&format!("{LEAST}[api.tls]\ncert = \"/nowhere/tls.crt\"\n"), &[]);
     assert!(text.contains("line 5: api.tls: expected cert and key"), "{text}");
@@ -393,4 +440,24 @@ fn a_url_with_a_password_in_it_is_refused_without_being_shown() {
         );
         assert!(!faults.contains("ZZPW"), "{faults}");
     }
+}
+
+#[test]
+fn streams_in_files_are_checked_for_the_region_that_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hydrant.toml");
+    let stream = serde_json::json!({
+        "DeliveryStreamName": "s",
+        "S3DestinationConfiguration": {"RoleARN": "arn:aws:iam::000000000000:role/r", "BucketARN": "arn:aws:s3:::b"},
+        "DeliveryStreamEncryptionConfigurationInput": {"KeyType": "CUSTOMER_MANAGED_CMK", "KeyARN": ARN},
+    });
+    std::fs::write(dir.path().join("s.json"), stream.to_string()).unwrap();
+    std::fs::write(
+        &path,
+        format!("{LEAST}[api]\nregion = \"eu-west-1\"\n[streams]\ndir = {:?}\n", dir.path()),
+    )
+    .unwrap();
+    let load = |region| Config::load_with_files(Some(&path), &Environment::new(), region);
+    assert!(load(None).unwrap_err().to_string().contains("s.json: line 1: "));
+    assert_eq!(load(Some("us-east-1")).unwrap().1.streams.map(|files| files.len()), Some(1));
 }
