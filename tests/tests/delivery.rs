@@ -146,6 +146,23 @@ async fn a_deleted_stream_delivers_what_it_had_acknowledged_and_is_gone() {
 }
 
 #[tokio::test]
+async fn a_deletion_that_is_forced_discards_nothing() {
+    let site = Site::new().await;
+    let service = site.serve().await;
+    let producer = service.producer();
+    producer.create_s3_stream("orders").await;
+    site.s3_proxy.inject(hydrant_testkit::Fault::Refuse);
+    let numbers: Vec<u64> = (0..500).collect();
+    producer.put("orders", numbers.clone()).await;
+    let delete = producer.client().delete_delivery_stream().delivery_stream_name("orders");
+    delete.allow_force_delete(true).send().await.unwrap();
+    assert!(!producer.try_put("orders", &[900]).await, "puts are refused from then on");
+    site.s3_proxy.heal();
+    site.expect_in_s3("orders/", &numbers).await;
+    service.stop().await;
+}
+
+#[tokio::test]
 async fn metrics_mirror_cloudwatchs_names() {
     let site = Site::new().await;
     let service = site.serve().await;

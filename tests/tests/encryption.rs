@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hydrant_e2e::{BUCKET, Producer, ROLE, Service, Site};
-use hydrant_testkit::Fault;
+use hydrant_testkit::{Fault, Postgres};
 
 /// 32 bytes in base64.
 const KEY: &str = "qFvHcUOgXxA4IoG3MuRf7vvz1x1Dn1u3Hn7cQd2cP0M=";
@@ -70,6 +70,30 @@ async fn encrypted_records_survive_a_kill_and_are_nowhere_in_clear() {
     let process = site.hydrant(&["log", "verify", &dir]);
     let status = process.wait(hydrant_e2e::PATIENCE).await;
     assert!(status.success(), "{}{}", process.stdout(), process.stderr());
+}
+
+#[tokio::test]
+async fn an_encrypted_stream_is_started_from_the_copy_of_the_stream_table_alone() {
+    let postgres = Postgres::start().await;
+    let mut site = site().await;
+    site.metastore_url = postgres.database().await;
+    let service = site.serve().await;
+    create_encrypted(&service.producer(), "orders").await;
+    service.stop().await;
+
+    postgres.crash().await;
+    let service = site.start_serve();
+    service.wait_until_ready().await;
+    service.producer().put("orders", 0..500).await;
+    service.kill9().await;
+    assert_eq!(occurrences(&site.log_dir(), IN_CLEAR), 0, "in the log's directory");
+    // Once more: what is in the log is read with the key that the copy has.
+    let service = site.start_serve();
+    service.wait_until_ready().await;
+    service.producer().put("orders", 500..600).await;
+    postgres.restart().await;
+    site.expect_in_s3("orders/", &(0..600).collect::<Vec<_>>()).await;
+    service.stop().await;
 }
 
 /// The code of the error that a put of one record got.

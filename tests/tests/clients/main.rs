@@ -8,14 +8,16 @@ mod versions;
 
 use std::time::Duration;
 
-use hydrant_e2e::{BUCKET, PRODUCER, ROLE, Service, Site, access_key};
-use hydrant_testkit::{Fault, FaultProxy, Process, node, python};
+use hydrant_e2e::{BUCKET, PATIENCE, PRODUCER, ROLE, Service, Site, access_key, encryption_key};
+use hydrant_testkit::{Fault, FaultProxy, Process, eventually, node, python};
 use rust_sdk::RustSdk;
 
 /// May call this often a second, as the streams may.
 const THROTTLED: (&str, &str) = ("throttled", "throttleds-secret");
 /// May describe, and nothing else.
 const READER: (&str, &str) = ("reader", "readers-secret");
+/// The default key.
+const KEY_ARN: &str = "arn:aws:kms:us-east-1:000000000000:key/own";
 const STREAM: &str = "clicks";
 /// For one phase: aws-cli starts a Python for each of a dozen calls.
 const PHASE_LIMIT: Duration = Duration::from_secs(180);
@@ -59,7 +61,8 @@ async fn works_unchanged(client: Client) {
         access_key(THROTTLED, &format!("calls_per_sec = {calls_per_sec}")),
         access_key(READER, "actions = [\"firehose:Describe*\"]"),
         format!("[quotas]\ncalls_per_sec = {calls_per_sec}\n"),
-        encryption_key(),
+        format!("[encryption]\ndefault = {KEY_ARN:?}\n"),
+        encryption_key(site.dir.path(), KEY_ARN),
     ]
     .concat();
     let service = site.serve().await;
@@ -80,19 +83,25 @@ async fn works_unchanged(client: Client) {
         assert!(refusal.contains(code), "{code} in {refusal}");
         assert_eq!(answered(&service, "PutRecord", code).await, 1, "{code} is not tried again");
     }
-    tries_again_when_throttled(client, &service).await;
+    let taken = tries_again_when_throttled(client, &service).await;
     stores_once_when_an_answer_is_lost(client, &service).await;
 
     site.expect_in_s3(&format!("{STREAM}/"), &[1, 2, 3, 4]).await;
     site.expect_in_s3("lost/", &[1]).await;
-    let bursts = site.in_s3("bursts/").await;
+    // Of a round in which a call was refused to the end, some are there and some are not; none twice.
+    let bursts = eventually("what was taken is in S3", PATIENCE, async || {
+        let found = site.in_s3("bursts/").await;
+        taken.iter().all(|number| found.contains_key(number)).then_some(found)
+    })
+    .await;
     assert!(bursts.values().all(|times| *times == 1), "{bursts:?}");
     service.stop().await;
 }
 
 /// One more call than a second's worth, by a key that may make so many and then by one that may not: both refusals come to an end by the
-/// client's own retry.
-async fn tries_again_when_throttled(client: Client, service: &Service) {
+/// client's own retry. Gives the numbers of the rounds of which the client reported no error.
+async fn tries_again_when_throttled(client: Client, service: &Service) -> Vec<u64> {
+    let mut taken = Vec::new();
     let endpoint_url = format!("http://{}", service.api);
     let calls = u64::from(client.calls_per_sec()) + 1;
     for (key, code) in [(PRODUCER, "ServiceUnavailableException"), (THROTTLED, "ThrottlingException")] {
@@ -105,12 +114,14 @@ async fn tries_again_when_throttled(client: Client, service: &Service) {
                 client.run(&endpoint_url, key, Phase::Burst { stream: "bursts", first, calls }).await;
             let was_throttled = answered(service, "PutRecord", code).await > before;
             match outcome {
-                Ok(()) if was_throttled => {
-                    again = true;
-                    break;
+                Ok(()) => {
+                    taken.extend(first..first + calls);
+                    again = was_throttled;
                 }
-                Ok(()) => {}
                 Err(refusal) => said = refusal,
+            }
+            if again {
+                break;
             }
             // The next round is to begin with a whole second's worth again, or it is refused more often than a client tries.
             tokio::time::sleep(Duration::from_millis(1_100)).await;
@@ -120,6 +131,7 @@ async fn tries_again_when_throttled(client: Client, service: &Service) {
             "{client:?}: no call was refused with {code} and then taken; the last refusal: {said}"
         );
     }
+    taken
 }
 
 async fn stores_once_when_an_answer_is_lost(client: Client, service: &Service) {
@@ -199,12 +211,6 @@ impl Client {
             false => Err(process.stdout() + &process.stderr()),
         }
     }
-}
-
-/// `[encryption]` with a default key.
-fn encryption_key() -> String {
-    let key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-    format!("[encryption]\ndefault = \"arn:own\"\n[[encryption.keys]]\narn = \"arn:own\"\nkey = \"{key}\"\n")
 }
 
 /// How many requests of `operation` were answered with `code`.

@@ -201,17 +201,21 @@ async fn streams_are_listed_by_type() {
 
 #[tokio::test]
 async fn a_deleted_stream_is_shown_as_deleting_and_may_be_deleted_again() {
-    let (api, _) = Api::with_stream("s").await;
-    api.call("PutRecordBatch", &batch("s", &[data("a")])).await;
-    for force in [json!(false), json!(true), json!(null)] {
-        let answer = api
-            .call("DeleteDeliveryStream", &json!({"DeliveryStreamName": "s", "AllowForceDelete": force}))
-            .await;
-        assert_eq!((answer.status, answer.text()), (200, "{}"));
+    let api = Api::start().await;
+    // Forced or not, at first and again.
+    for (name, force) in [("a", json!(false)), ("b", json!(true)), ("c", json!(null))] {
+        let id = api.create(name).await;
+        api.call("PutRecordBatch", &batch(name, &[data("a")])).await;
+        let input = json!({"DeliveryStreamName": name, "AllowForceDelete": force});
+        for _ in 0..2 {
+            let answer = api.call("DeleteDeliveryStream", &input).await;
+            assert_eq!((answer.status, answer.text()), (200, "{}"));
+        }
+        let described = api.call("DescribeDeliveryStream", &json!({"DeliveryStreamName": name})).await.json();
+        assert_eq!(described["DeliveryStreamDescription"]["DeliveryStreamStatus"], "DELETING");
+        assert_eq!(api.stored(id), [b"a"], "it is still to be delivered");
     }
-    let described = api.call("DescribeDeliveryStream", &json!({"DeliveryStreamName": "s"})).await.json();
-    assert_eq!(described["DeliveryStreamDescription"]["DeliveryStreamStatus"], "DELETING");
-    assert_eq!(list(&api, json!({})).await.0, ["s"]);
+    assert_eq!(list(&api, json!({})).await.0, ["a", "b", "c"]);
 }
 
 #[tokio::test]
