@@ -110,7 +110,10 @@ fn one_of(processor: &Node<'_>, name: &str, values: &[&str], otherwise: &str, fa
 }
 
 fn in_range(processor: &Node<'_>, name: &str, least: f64, most: f64, otherwise: &str, faults: &mut Faults) {
-    let fits = |value: &str| value.parse().is_ok_and(|number: f64| (least..=most).contains(&number));
+    // Whole where the least is.
+    let has_form = |value: &str| least.fract() != 0.0 || value.bytes().all(|byte| byte.is_ascii_digit());
+    let in_bounds = |value: &str| value.parse().is_ok_and(|number: f64| (least..=most).contains(&number));
+    let fits = |value: &str| has_form(value) && in_bounds(value);
     if parameter(processor, name).is_some_and(|value| !fits(value)) {
         faults.invalid(processor, otherwise);
     }

@@ -64,8 +64,44 @@ fn valid(destination: &str) -> Value {
     destinations().into_iter().find(|(name, _)| *name == destination).unwrap().1
 }
 
+/// What a creation is answered. Where a rule of Firehose's or of ours refuses it, an update to the same settings is refused alike.
 async fn create(api: &Api, destination: &str, config: Value) -> Answer {
-    api.call("CreateDeliveryStream", &json!({"DeliveryStreamName": "s", destination: config})).await
+    let input = json!({"DeliveryStreamName": "s", destination: config});
+    let answer = api.call("CreateDeliveryStream", &input).await;
+    // Of search domains nothing is looked at, since the type is not changed to them.
+    let is_search = ["Elasticsearch", "Amazonopensearch", "AmazonOpenSearch"]
+        .iter()
+        .any(|name| destination.starts_with(name));
+    if answer.json()["__type"] == "InvalidArgumentException" && !is_search {
+        is_refused_as_an_update(api, destination, config, &answer).await;
+    }
+    answer
+}
+
+async fn is_refused_as_an_update(api: &Api, destination: &str, mut config: Value, creation: &Answer) {
+    // Of another type, so that nothing of it is kept.
+    let (name, other) = match destination {
+        REDSHIFT => ("updated-s3", json!({"DeliveryStreamName": "updated-s3", EXTENDED: s3()})),
+        _ => ("updated-redshift", json!({"DeliveryStreamName": "updated-redshift", REDSHIFT: redshift()})),
+    };
+    if api.streams.get(name).is_none() {
+        assert_eq!(api.call("CreateDeliveryStream", &other).await.status, 200);
+    }
+    if destination != "IcebergDestinationConfiguration" {
+        for part in ["S3", "S3Backup"] {
+            let given = config.as_object_mut().unwrap().remove(&format!("{part}Configuration"));
+            if let Some(given) = given {
+                config[format!("{part}Update")] = given;
+            }
+        }
+    }
+    let member = destination.replace("Configuration", "Update");
+    let input = json!({
+        "DeliveryStreamName": name, "CurrentDeliveryStreamVersionId": "1",
+        "DestinationId": "destinationId-000000000001", &member: config,
+    });
+    let message = creation.json()["message"].as_str().unwrap().replace(destination, &member);
+    is_invalid(&api.call("UpdateDestination", &input).await, &message);
 }
 
 #[track_caller]
@@ -100,7 +136,7 @@ async fn exactly_one_destination_is_given() {
         let input = json!({"DeliveryStreamName": "s", EXTENDED: s3(), name: config});
         is_invalid(&api.call("CreateDeliveryStream", &input).await, message);
     }
-    assert!(api.streams.snapshot().streams().is_empty());
+    assert!(api.streams.get("s").is_none());
 }
 
 #[tokio::test]
@@ -199,7 +235,7 @@ async fn what_works_elsewhere_and_not_here_yet_is_refused_by_name() {
     {
         is_not_yet(&create(&api, destination, with(valid(destination), member, value)).await, what);
     }
-    assert!(api.streams.snapshot().streams().is_empty());
+    assert!(api.streams.get("s").is_none());
 }
 
 #[tokio::test]
@@ -282,5 +318,44 @@ async fn what_the_model_says_of_every_member_is_checked() {
     ] {
         let violations: Vec<(&str, &str)> = paths.iter().map(|path| (*path, null)).collect();
         api.call(operation, &json!({})).await.violates(&violations);
+    }
+}
+
+#[tokio::test]
+async fn a_lambdas_numbers_have_both_ends() {
+    let api = Api::start().await;
+    let arn = "arn:aws:lambda:eu-west-1:123456789012:function:f";
+    let retries = "Number of retries for lambda must be between 0 and 300.";
+    let size = "BufferSizeInMBs for lambda processor must be between 0.2 and 3.";
+    let interval = "BufferIntervalInSeconds for lambda processor must be between 0 and 900.";
+    let buffered = |size, interval| vec![("BufferSizeInMBs", size), ("BufferIntervalInSeconds", interval)];
+    for (message, parameters) in [
+        (retries, vec![("NumberOfRetries", "-1")]),
+        (retries, vec![("NumberOfRetries", "301")]),
+        (retries, vec![("NumberOfRetries", "1.5")]),
+        (retries, vec![("NumberOfRetries", "1e2")]),
+        (size, buffered("0.19", "60")),
+        (size, buffered("3.1", "60")),
+        (size, buffered("NaN", "60")),
+        (interval, buffered("1", "-1")),
+        (interval, buffered("1", "901")),
+        (interval, buffered("1", "0.5")),
+    ] {
+        let lambda = processor("Lambda", &[vec![("LambdaArn", arn)], parameters].concat());
+        let config = with(s3(), "ProcessingConfiguration", processing(json!([lambda])));
+        is_invalid(&create(&api, EXTENDED, config).await, message);
+    }
+    for parameters in [
+        vec![("NumberOfRetries", "0")],
+        vec![("NumberOfRetries", "300")],
+        buffered("0.2", "0"),
+        buffered("3", "900"),
+        buffered("3.0", "900"),
+    ] {
+        let lambda = processor("Lambda", &[vec![("LambdaArn", arn)], parameters].concat());
+        let config = with(s3(), "ProcessingConfiguration", processing(json!([lambda])));
+        let told = create(&api, EXTENDED, config).await.json();
+        let of_range = [retries, size, interval].iter().any(|message| told["message"] == *message);
+        assert!(!of_range, "{told}");
     }
 }
