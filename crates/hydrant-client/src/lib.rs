@@ -82,6 +82,16 @@ pub enum CallError {
     /// There are no credentials to sign with.
     #[error("no AWS credentials: {0}")]
     Credentials(String),
+    /// The endpoint is `https://`, and there are no certificates to check it by.
+    #[error(
+        "there are no root certificates to check {endpoint} by ({reason}): install the system's, or name a file in SSL_CERT_FILE"
+    )]
+    NoRoots {
+        /// What was called.
+        endpoint: String,
+        /// Why there are none.
+        reason: String,
+    },
     /// The endpoint is not a URL.
     #[error("{0:?} is not an http:// or https:// URL")]
     Endpoint(String),
@@ -95,13 +105,14 @@ impl CallError {
                 matches!(status, 429 | 500 | 502 | 503 | 504) || RETRYABLE_CODES.contains(&code.as_str())
             }
             Self::Unreachable { .. } => true,
-            Self::Credentials(_) | Self::Endpoint(_) => false,
+            Self::Credentials(_) | Self::NoRoots { .. } | Self::Endpoint(_) => false,
         }
     }
 }
 
-/// Trusts the system's certificates; a system without any can still speak plain HTTP.
-fn tls() -> rustls::ClientConfig {
+/// Trusts the system's certificates, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name. Where there are none nobody is trusted, and it is
+/// said why: plain HTTP can still be spoken.
+fn tls() -> (rustls::ClientConfig, Option<String>) {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = || {
         rustls::ClientConfig::builder_with_provider(provider.clone())
@@ -109,8 +120,11 @@ fn tls() -> rustls::ClientConfig {
             .expect("ring knows TLS 1.2 and 1.3")
     };
     match builder().with_native_roots() {
-        Ok(with_roots) => with_roots.with_no_client_auth(),
-        Err(_) => builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
+        Ok(with_roots) => (with_roots.with_no_client_auth(), None),
+        Err(error) => {
+            let nobody = builder().with_root_certificates(rustls::RootCertStore::empty());
+            (nobody.with_no_client_auth(), Some(error.to_string()))
+        }
     }
 }
 
@@ -134,6 +148,8 @@ pub struct Client {
     http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
     endpoint: String,
     signing: Signing,
+    /// Why nobody is trusted, where that is so.
+    no_roots: Option<String>,
 }
 
 impl Client {
@@ -150,8 +166,9 @@ impl Client {
         tcp.set_nodelay(true);
         // The one around it decides which schemes there are.
         tcp.enforce_http(false);
+        let (tls, no_roots) = tls();
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls())
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
@@ -160,7 +177,7 @@ impl Client {
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(1024)
             .build(connector);
-        Self { http, endpoint: endpoint.trim_end_matches('/').to_owned(), signing }
+        Self { http, endpoint: endpoint.trim_end_matches('/').to_owned(), signing, no_roots }
     }
 
     /// Calls `operation` with `input` as it is, and gives the answer. Tried up to three times.
@@ -233,6 +250,9 @@ impl Client {
             .header(header::USER_AGENT, concat!("hydrant/", env!("CARGO_PKG_VERSION")))
             .body(Full::new(body.clone()))
             .map_err(|_| CallError::Endpoint(self.endpoint.clone()))?;
+        if let (Some("https"), Some(reason)) = (request.uri().scheme_str(), &self.no_roots) {
+            return Err(CallError::NoRoots { endpoint: self.endpoint.clone(), reason: reason.clone() });
+        }
         let host =
             request.uri().authority().ok_or_else(|| CallError::Endpoint(self.endpoint.clone()))?.to_string();
         let host = HeaderValue::from_str(&host).map_err(|_| CallError::Endpoint(self.endpoint.clone()))?;
