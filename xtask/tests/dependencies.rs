@@ -1,5 +1,7 @@
-//! What must not come into the tree by somebody else's default features.
+//! What must not come into the tree by somebody else's default features, and what is in a manifest for nothing.
 #![allow(clippy::unwrap_used, reason = "a test may end with a panic")]
+
+use std::path::{Path, PathBuf};
 
 /// A crate, the start of its unwanted versions, and why.
 const UNWANTED: [(&str, &str, &str); 8] = [
@@ -45,4 +47,74 @@ fn the_lock_file_is_read_whole() {
         "{packages:?}"
     );
     assert!(packages.iter().any(|(name, version)| name == "rustls" && version.starts_with("0.23.")));
+}
+
+/// The folders of the workspace's packages.
+fn packages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let crates = std::fs::read_dir(root.join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let mut packages: Vec<_> = crates.filter(|path| path.join("Cargo.toml").is_file()).collect();
+    packages.extend([root.join("tests"), root.join("xtask")]);
+    packages
+}
+
+/// What a manifest says that its package depends on.
+fn dependencies(manifest: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut is_list = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_list = line.ends_with("dependencies]");
+        } else if let (true, Some(end)) = (is_list, line.find(['.', ' ', '='])) {
+            found.push(&line[..end]);
+        }
+    }
+    found.into_iter().filter(|name| !name.is_empty() && !name.starts_with('#')).collect()
+}
+
+/// All Rust of a package, without packages inside of it and without comments, which name what the code does not use.
+fn sources(dir: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.join("Cargo.toml").is_file() && !path.ends_with("target") {
+            sources(&path, text);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let file = std::fs::read_to_string(&path).unwrap();
+            let code = file.lines().filter(|line| !line.trim_start().starts_with("//"));
+            code.for_each(|line| text.extend([line, "\n"]));
+        }
+    }
+}
+
+fn has_word(text: &str, word: &str) -> bool {
+    let of_word =
+        |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+    text.match_indices(word).any(|(at, _)| {
+        !of_word(text[..at].chars().next_back()) && !of_word(text[at + word.len()..].chars().next())
+    })
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let mut unused = Vec::new();
+    for package in packages() {
+        let manifest = std::fs::read_to_string(package.join("Cargo.toml")).unwrap();
+        let mut text = String::new();
+        sources(&package, &mut text);
+        let dependencies = dependencies(&manifest);
+        assert!(!text.is_empty() && !dependencies.is_empty(), "{}", package.display());
+        let names = dependencies.into_iter().filter(|name| !has_word(&text, &name.replace('-', "_")));
+        unused.extend(names.map(|name| format!("{}: {name}", package.display())));
+    }
+    assert!(unused.is_empty(), "{unused:#?}");
+}
+
+#[test]
+fn every_dependency_of_the_workspace_is_some_packages() {
+    let root = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")).unwrap();
+    let manifests: Vec<String> =
+        packages().iter().map(|dir| std::fs::read_to_string(dir.join("Cargo.toml")).unwrap()).collect();
+    let named: Vec<&str> = manifests.iter().flat_map(|manifest| dependencies(manifest)).collect();
+    let unused: Vec<&str> = dependencies(&root).into_iter().filter(|name| !named.contains(name)).collect();
+    assert!(unused.is_empty(), "{unused:#?}");
 }
