@@ -11,11 +11,7 @@ pub(crate) const DESTINATION_ID: &str = "destinationId-000000000001";
 
 /// `arn:aws:firehose:<region>:<account>:deliverystream/<name>`
 pub(crate) fn arn(region: &str, account: &str, name: &str) -> String {
-    let partition = match region {
-        region if region.starts_with("cn-") => "aws-cn",
-        region if region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    };
+    let partition = hydrant_auth::partition(region);
     format!("arn:{partition}:firehose:{region}:{account}:deliverystream/{name}")
 }
 

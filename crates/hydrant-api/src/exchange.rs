@@ -105,7 +105,7 @@ impl Exchange {
             Some((claim, hasher)) => claim.verify(hasher.finalize().into()).map_err(refused_caller)?,
             None => Caller::anonymous(),
         };
-        let call = operation.call_name().and_then(|name| call_key(&parts.headers, name, &caller));
+        let call = operation.call_tag().and_then(|tag| call_key(&parts.headers, tag, &caller));
         // The room is held until the answer, for what became of the body is in memory until then.
         let answer = self.operations.run(operation, body, &mut room, call, &caller).await;
         drop(room);

@@ -50,7 +50,7 @@ impl Operation {
     ];
 
     /// As in the service model.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::PutRecord => "PutRecord",
             Self::PutRecordBatch => "PutRecordBatch",
@@ -81,7 +81,7 @@ impl Operation {
     }
 
     /// Part of a call's name, where its retry is recognised. Never changed: a retry may come after an upgrade.
-    pub(crate) fn call_name(self) -> Option<u8> {
+    pub(crate) fn call_tag(self) -> Option<u8> {
         match self {
             Self::PutRecord => Some(0),
             Self::PutRecordBatch => Some(1),

@@ -8,9 +8,6 @@ use crate::{
     input::{Faults, Node},
 };
 
-/// Tags that a stream may have.
-pub(crate) const TAGS_MAX: usize = 50;
-
 /// A list of tags; of a key that is given twice the last counts, and a tag without a value has an empty one. Those named `hydrant:…` are
 /// settings, so they must mean something.
 pub(crate) fn read(list: &Node<'_>, faults: &mut Faults) -> Tags {

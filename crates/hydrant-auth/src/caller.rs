@@ -19,12 +19,16 @@ impl Realm {
     /// The account in `region`, in the partition that the region is part of.
     pub fn new(region: impl Into<String>, account_id: impl Into<String>) -> Self {
         let region = region.into();
-        let partition = match region.as_str() {
-            region if region.starts_with("cn-") => "aws-cn",
-            region if region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        };
-        Self { partition: partition.to_owned(), region, account_id: account_id.into() }
+        Self { partition: partition(&region).to_owned(), region, account_id: account_id.into() }
+    }
+}
+
+/// The partition that `region` is part of, as ARNs have it.
+pub fn partition(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
     }
 }
 

@@ -28,7 +28,7 @@ mod tests;
 
 pub use access_keys::{AccessKey, AccessKeys, Fault, Faults};
 pub use authenticator::{Authenticator, Claim};
-pub use caller::{Caller, Denied, Realm, Resource};
+pub use caller::{Caller, Denied, Realm, Resource, partition};
 pub use canonical::Head;
 pub use error::Error;
 

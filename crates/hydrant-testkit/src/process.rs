@@ -1,7 +1,7 @@
 //! A program under test, or one that tests need.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,11 +78,6 @@ impl Process {
     /// What it wrote to stderr so far.
     pub fn stderr(&self) -> String {
         self.running.read(STDERR)
-    }
-
-    /// The file that takes its stderr, for looking at after a failure.
-    pub fn stderr_path(&self) -> PathBuf {
-        self.running.output.path().join(STDERR)
     }
 
     /// The first line of stdout that is a JSON object, such as `hydrant dev --json` prints when it is ready.

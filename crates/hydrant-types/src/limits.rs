@@ -15,16 +15,10 @@ pub const STREAM_NAME_LEN_MAX: usize = 64;
 pub const STREAMS_MAX: usize = 5_000;
 /// Most tags of a stream (API reference of TagDeliveryStream: "Each delivery stream can have up to 50 tags").
 pub const STREAM_TAGS_MAX: usize = 50;
-/// Buffer size in MiB: range and default for S3.
-pub const BUFFER_SIZE_MB: std::ops::RangeInclusive<u32> = 1..=128;
 /// Buffer size used when none is given.
 pub const BUFFER_SIZE_MB_DEFAULT: u32 = 5;
-/// Buffer interval in seconds: range for S3.
-pub const BUFFER_INTERVAL_SECS: std::ops::RangeInclusive<u32> = 0..=900;
 /// Buffer interval used when none is given.
 pub const BUFFER_INTERVAL_SECS_DEFAULT: u32 = 300;
-/// Redshift RetryOptions.DurationInSeconds: range.
-pub const REDSHIFT_RETRY_SECS: std::ops::RangeInclusive<u32> = 0..=7200;
 /// Redshift RetryOptions.DurationInSeconds used when none is given.
 pub const REDSHIFT_RETRY_SECS_DEFAULT: u32 = 3600;
 /// Largest HTTP request body that is read: a 4 MiB batch is about 5.6 MiB as base64, plus JSON.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hydrant_types::{Stream, StreamName, StreamOptions};
+use hydrant_types::{Stream, StreamName, StreamOptions, limits};
 use serde_json::{Value, json};
 use tracing::warn;
 
@@ -13,8 +13,7 @@ use crate::{
     encryption::{self, KeyChoice},
     error::ApiError,
     input::{Faults, Node},
-    tags::{self, TAGS_MAX},
-    update,
+    tags, update,
 };
 
 /// Names returned by ListDeliveryStreams when no Limit is given.
@@ -115,7 +114,7 @@ impl Operations {
 
     pub(super) async fn list_tags(&self, input: &Value) -> Answer {
         let stream = self.find(input).await?;
-        let limit = input["Limit"].as_u64().map_or(TAGS_MAX, |limit| limit as usize);
+        let limit = input["Limit"].as_u64().map_or(limits::STREAM_TAGS_MAX, |limit| limit as usize);
         Ok(tags::page(&stream.tags, input["ExclusiveStartTagKey"].as_str(), limit))
     }
 
