@@ -108,8 +108,8 @@ async fn a_log_stays_as_long_as_the_backup_needs_it_and_the_delivery_goes_on() {
 
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    encoder.write_all(text.as_bytes()).unwrap();
-    encoder.finish().unwrap()
+    encoder.write_all(text.as_bytes()).expect("writing to memory cannot fail");
+    encoder.finish().expect("writing to memory cannot fail")
 }
 
 /// As a CloudWatch Logs subscription puts it.
