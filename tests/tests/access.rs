@@ -154,7 +154,7 @@ async fn access_keys_are_exchanged_under_open_connections() {
     site.reload(&service);
     service.wait_for_log(NOTHING_CHANGED, 0).await;
     let log = service.process.stderr();
-    assert!(log.contains("auth.keys: access key") && log.contains("s3:GetObject"), "{log}");
+    assert!(log.contains("auth.keys[0]: access key") && log.contains("s3:GetObject"), "{log}");
     other.put("orders", 30..40).await;
     assert!(refusal(&producer, 99).await.contains("UnrecognizedClientException"));
 
