@@ -39,8 +39,16 @@ async fn batches_of(node: &Node, stream: &Stream, content: Content) -> Vec<Batch
     batches
 }
 
-fn backed_up(world: &World, prefix: &str) -> Vec<u8> {
-    world.objects.records_under(BACKUP, prefix).into_iter().flat_map(|(_, content)| content).collect()
+/// The records in the backup, in the order of their bytes: objects of one second have no order.
+fn backed_up(world: &World, prefix: &str) -> Vec<Vec<u8>> {
+    let objects = world.objects.records_under(BACKUP, prefix);
+    let lines = objects.iter().flat_map(|(_, content)| content.split_inclusive(|byte| *byte == b'\n'));
+    sorted(lines.map(<[u8]>::to_vec).collect())
+}
+
+fn sorted(mut records: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+    records.sort_unstable();
+    records
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +59,7 @@ async fn records_are_backed_up_as_they_came_into_their_own_bucket() {
     let records = records("orders", 0..10, 10);
     node.put(&stream, &records).await;
     node.settled(&stream).await;
-    assert_eq!(backed_up(&world, "o/"), records.concat());
+    assert_eq!(backed_up(&world, "o/"), sorted(records.clone()));
     let delivered: Vec<u8> =
         world.objects.records_under(BUCKET, "o/").into_iter().flat_map(|(_, content)| content).collect();
     assert_eq!(delivered, records.join(&b'|').into_iter().chain([b'|']).collect::<Vec<u8>>());
@@ -96,7 +104,7 @@ async fn a_stuck_backup_holds_up_neither_the_delivery_nor_the_loads_and_keeps_it
     assert_eq!(node.tail(&stream).trimmed.0, 0);
     world.objects.set_mood(BACKUP, Mood::Well);
     node.settled(&stream).await;
-    assert_eq!(backed_up(&world, "b/"), records.concat());
+    assert_eq!(backed_up(&world, "b/"), sorted(records));
     assert_eq!(world.warehouse.rows(&table_key("events")).len(), 30);
     node.stop().await.unwrap();
 }
@@ -110,7 +118,7 @@ async fn a_stuck_delivery_does_not_hold_up_the_backup() {
     let records = records("orders", 0..10, 10);
     node.put(&stream, &records).await;
     eventually("it is backed up", PATIENCE, async || {
-        (backed_up(&world, "o/") == records.concat()).then_some(())
+        (backed_up(&world, "o/") == sorted(records.clone())).then_some(())
     })
     .await;
     assert_eq!(node.tail(&stream).trimmed.0, 0);
@@ -143,7 +151,7 @@ async fn a_backup_that_is_enabled_later_has_every_record_from_then_on() {
     let node = world.start("a").await;
     world.objects.set_mood(BACKUP, Mood::Well);
     node.settled(&stream).await;
-    assert_eq!(backed_up(&world, "o/"), after.concat());
+    assert_eq!(backed_up(&world, "o/"), sorted(after));
     let backups = batches_of(&node, &stream, Content::Backup).await;
     assert_eq!(backups[0].range.from.0, 10);
     node.stop().await.unwrap();
@@ -182,7 +190,7 @@ async fn a_deleted_stream_stays_until_its_backup_is_whole_or_thrown_away() {
             !backups.is_empty() && backups.iter().all(|batch| batch.state.name() == state),
             "{backups:?}"
         );
-        assert_eq!(backed_up(&world, "o/"), if discard { Vec::new() } else { records.concat() });
+        assert_eq!(backed_up(&world, "o/"), if discard { Vec::new() } else { sorted(records) });
         node.stop().await.unwrap();
     }
 }

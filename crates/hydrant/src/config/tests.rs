@@ -392,12 +392,13 @@ fn nonsense_is_refused_before_anything_starts() {
         ("[delivery]\ncopy_retry = \"0s\"", "delivery.copy_retry"),
         ("[delivery]\ncopy_retry = \"2h 1s\"", "delivery.copy_retry"),
         ("[delivery]\ninterval_max = \"16m\"", "delivery.interval_max"),
-        ("[metastore]\nretention = \"18446744073709552s\"", "metastore.retention"),
         ("[delivery]\ninterval_max = \"0s\"", "delivery.interval_max"),
     ] {
         let text = faults(&format!("{LEAST}{lines}\n"), &[]);
         assert!(text.contains(&format!(": {key}: ")), "{key} in {text}");
     }
+    let for_ever = LEAST.replace("[metastore]\n", "[metastore]\nretention = \"18446744073709552s\"\n");
+    assert!(faults(&for_ever, &[]).contains(": metastore.retention: "));
 }
 
 #[test]
