@@ -115,41 +115,13 @@ fn destinations() -> [Destination; 2] {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{prelude::*, sample::Index};
+    use hydrant_testkit::replay_corpus;
 
     use super::*;
 
-    /// Every file of a corpus, and what is near it.
-    fn replay(target: &str, run: fn(&[u8])) {
-        let corpus = format!("{}/../../tests/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-        let mut files = 0;
-        for entry in std::fs::read_dir(&corpus).unwrap() {
-            let file = std::fs::read(entry.unwrap().path()).unwrap();
-            run(&file);
-            files += 1;
-            // The nearest of what a fuzzer would try next.
-            let edits = prop::collection::vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..6);
-            let config =
-                ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() };
-            proptest!(config, |(edits in edits)| {
-                let mut damaged = file.clone();
-                for (at, byte, how) in edits {
-                    match how {
-                        _ if damaged.is_empty() => damaged.push(byte),
-                        0 => *at.get_mut(&mut damaged) = byte,
-                        1 => damaged.insert(at.index(damaged.len()), byte),
-                        _ => { damaged.remove(at.index(damaged.len())); }
-                    }
-                }
-                run(&damaged);
-            });
-        }
-        assert!(files > 0, "{corpus}");
-    }
-
     #[test]
     fn the_corpus_of_the_request_scanner_holds() {
-        replay("put_scanner", put_scanner);
+        replay_corpus("put_scanner", 500, put_scanner);
     }
 
     /// Each operation's check is reached by bodies that it takes and by others.
@@ -189,6 +161,6 @@ mod tests {
 
     #[test]
     fn the_corpus_of_the_json_layer_holds() {
-        replay("control_json", control_json);
+        replay_corpus("control_json", 500, control_json);
     }
 }

@@ -69,29 +69,8 @@ pub fn sigv4(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{prelude::*, sample::Index};
-
-    use super::*;
-
     #[test]
     fn the_corpus_of_sigv4_holds_and_so_does_what_is_near_it() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/sigv4");
-        let mut files = 0;
-        for entry in std::fs::read_dir(corpus).unwrap() {
-            let file = std::fs::read(entry.unwrap().path()).unwrap();
-            sigv4(&file);
-            files += 1;
-            let edits = prop::collection::vec((any::<Index>(), any::<u8>()), 1..6);
-            let config =
-                ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() };
-            proptest!(config, |(edits in edits)| {
-                let mut damaged = file.clone();
-                for (at, byte) in edits {
-                    *at.get_mut(&mut damaged) = byte;
-                }
-                sigv4(&damaged);
-            });
-        }
-        assert!(files > 0);
+        hydrant_testkit::replay_corpus("sigv4", 500, super::sigv4);
     }
 }

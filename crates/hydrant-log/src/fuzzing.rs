@@ -67,30 +67,8 @@ fn mend(mut frames: &mut [u8], seed: u32) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    const ROUNDS: usize = 2_000;
-
     #[test]
     fn the_corpus_of_the_frame_reader_holds() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/frame_reader");
-        let mut files = 0;
-        let mut random = fastrand::Rng::with_seed(7);
-        for entry in std::fs::read_dir(corpus).unwrap() {
-            let file = std::fs::read(entry.unwrap().path()).unwrap();
-            frame_reader(&file);
-            files += 1;
-            // The nearest of what a fuzzer would try next.
-            for _ in 0..ROUNDS {
-                let mut damaged = file.clone();
-                for _ in 0..random.usize(1..6) {
-                    let at = random.usize(..damaged.len());
-                    damaged[at] = random.u8(..);
-                }
-                damaged.truncate(random.usize(..damaged.len() * 3).max(1));
-                frame_reader(&damaged);
-            }
-        }
-        assert!(files > 0);
+        hydrant_testkit::replay_corpus("frame_reader", 2_000, super::frame_reader);
     }
 }

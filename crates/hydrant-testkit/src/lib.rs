@@ -8,6 +8,7 @@
 //! What is missing on the machine is named in a panic together with the command that installs it.
 
 mod clock;
+mod corpus;
 mod entropy;
 mod eventually;
 mod fault_proxy;
@@ -20,6 +21,7 @@ mod seaweedfs;
 mod tools;
 
 pub use clock::ManualClock;
+pub use corpus::replay_corpus;
 pub use entropy::SeededEntropy;
 pub use eventually::eventually;
 pub use fault_proxy::{Fault, FaultProxy};

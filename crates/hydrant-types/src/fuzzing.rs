@@ -29,34 +29,8 @@ pub fn prefix(data: &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::{prelude::*, sample::Index};
-
-    use super::*;
-
     #[test]
     fn the_corpus_of_prefixes_holds_and_so_does_what_is_near_it() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fuzz/corpus/prefix");
-        let mut files = 0;
-        for entry in std::fs::read_dir(corpus).unwrap() {
-            let file = std::fs::read(entry.unwrap().path()).unwrap();
-            prefix(&file);
-            files += 1;
-            let edits = prop::collection::vec((any::<Index>(), any::<u8>(), 0..3_u8), 1..6);
-            let config =
-                ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() };
-            proptest!(config, |(edits in edits)| {
-                let mut damaged = file.clone();
-                for (at, byte, how) in edits {
-                    match how {
-                        _ if damaged.is_empty() => damaged.push(byte),
-                        0 => *at.get_mut(&mut damaged) = byte,
-                        1 => damaged.insert(at.index(damaged.len()), byte),
-                        _ => { damaged.remove(at.index(damaged.len())); }
-                    }
-                }
-                prefix(&damaged);
-            });
-        }
-        assert!(files > 0, "{corpus}");
+        hydrant_testkit::replay_corpus("prefix", 500, super::prefix);
     }
 }
