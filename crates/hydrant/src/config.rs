@@ -158,7 +158,7 @@ impl fmt::Display for Faults {
 /// The environment as a map, so that tests need not touch the real one.
 pub type Environment = BTreeMap<String, String>;
 
-/// The process's environment. What is no text in it becomes something that no value is: it is told as a fault where it is used, and not passed over.
+/// The process's environment. What is no text in it has [`char::REPLACEMENT_CHARACTER`] where it is none: a fault, where the configuration asks for it.
 pub fn process_environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())))
@@ -329,6 +329,10 @@ fn overlay(table: &mut toml::Table, environment: &Environment) -> Result<(), Fau
         else {
             continue;
         };
+        if !is_text(value) {
+            faults.push(format!("{name}: is not UTF-8"));
+            continue;
+        }
         let section = table
             .entry(section.to_ascii_lowercase())
             .or_insert_with(|| toml::Value::Table(toml::Table::new()));
@@ -340,6 +344,11 @@ fn overlay(table: &mut toml::Table, environment: &Environment) -> Result<(), Fau
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
+}
+
+/// Whether a variable of [`process_environment`] was text.
+fn is_text(value: &str) -> bool {
+    !value.contains(char::REPLACEMENT_CHARACTER)
 }
 
 fn validate(raw: Raw, environment: &Environment) -> (Config, Vec<(String, String)>) {

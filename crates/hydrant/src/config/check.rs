@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, num::NonZeroU32, time::Duration};
 use hydrant_types::{ByteSize, Secret};
 
 use super::{
-    Environment,
+    Environment, is_text,
     raw::{Flag, Number, SecretSource},
 };
 
@@ -115,11 +115,12 @@ impl Check<'_> {
             SecretSource::Inline(secret) => Some(secret),
             SecretSource::From(from) => match (from.iter().next(), from.len()) {
                 (Some((kind, name)), 1) if kind == "env" => {
-                    let value = self.environment.get(name);
-                    if value.is_none() {
-                        self.fault(key, format!("the environment variable {name} is not set"));
+                    match self.environment.get(name) {
+                        Some(value) if is_text(value) => return Some(Secret::new(value)),
+                        Some(_) => self.fault(key, format!("the environment variable {name} is not UTF-8")),
+                        None => self.fault(key, format!("the environment variable {name} is not set")),
                     }
-                    value.map(Secret::new)
+                    None
                 }
                 (Some((kind, path)), 1) if kind == "file" => match std::fs::read_to_string(path) {
                     Ok(text) => Some(Secret::new(text.trim())),

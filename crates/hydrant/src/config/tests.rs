@@ -51,6 +51,17 @@ fn the_environment_overrides_the_file() {
 }
 
 #[test]
+fn a_variable_that_is_no_text_is_a_fault_and_not_passed_over() {
+    for variable in ["HYDRANT_AUTH__MODE", "HYDRANT_LOG__DIR"] {
+        let text = faults(LEAST, &[(variable, "sigv4\u{fffd}")]);
+        assert!(text.contains(&format!("{variable}: is not UTF-8")) && !text.contains("sigv4"), "{text}");
+    }
+    let text =
+        faults(&format!("{LEAST}[admin]\ntoken = {{ env = \"TOKEN\" }}\n"), &[("TOKEN", "ZZ\u{fffd}")]);
+    assert!(text.contains("TOKEN is not UTF-8") && !text.contains("ZZ"), "{text}");
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_its_line() {
     let text = faults(&format!("{LEAST}[api]\nlissten = \"x\"\n"), &[]);
     assert!(text.contains("line 6") && text.contains("lissten") && text.contains("listen"), "{text}");
