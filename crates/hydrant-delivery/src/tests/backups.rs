@@ -1,8 +1,14 @@
 //! Streams with a backup: their records go to two buckets, each on a lane of its own.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use hydrant_log::RecordLog;
+use hydrant_log::{RecordLog, error, testing::HookedLog};
 use hydrant_metastore::Metastore;
 use hydrant_testkit::eventually;
 use hydrant_types::{
@@ -212,6 +218,123 @@ async fn each_lane_has_its_positions_and_its_size() {
         let batches = batches_of(&node, &stream, content).await;
         let (_, full) = batches.split_last().unwrap();
         assert!(full.len() >= 2 && full.iter().all(|batch| batch.bytes >= (1 << 20) - 65_600), "{content:?}");
+    }
+    node.stop().await.unwrap();
+}
+
+/// A stream with what makes its lanes seal at different times: a tag is for the delivery alone.
+async fn with_interval(node: &Node, destination: Destination, interval: &str) -> Stream {
+    let stream = node.create("orders", destination).await;
+    let tags = Tags::from([("hydrant:buffering-interval".to_owned(), interval.to_owned())]);
+    node.metastore.change_tags(stream.id, &tags, &[]).await.unwrap();
+    node.streams.refresh().await.unwrap();
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_the_delivery_has_sealed_is_still_there_for_the_backup_after_a_restart() {
+    let world = World::new();
+    let node = world.start_with("a", |settings| settings.interval_max = None).await;
+    let stream = with_interval(&node, to_s3_with_backup("o/"), "1ms").await;
+    let records = records("orders", 0..10, 10);
+    node.put(&stream, &records).await;
+    eventually("it is delivered", PATIENCE, async || {
+        let delivered = batches_of(&node, &stream, Content::Delivery).await;
+        (!delivered.is_empty() && delivered.iter().all(|batch| batch.state.is_done())).then_some(())
+    })
+    .await;
+    assert!(batches_of(&node, &stream, Content::Backup).await.is_empty());
+    node.stop().await.unwrap();
+    let node = world.start("a").await;
+    node.settled(&stream).await;
+    assert_eq!(backed_up(&world, "o/"), sorted(records));
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_is_ahead_of_the_delivery_is_no_disagreement_at_a_start() {
+    let world = World::new();
+    let node = world.start_with("a", |settings| settings.interval_max = None).await;
+    let mut destination = to_s3_with_backup("o/");
+    let Destination::S3(s3) = &mut destination else { unreachable!() };
+    s3.backup.as_mut().unwrap().buffering.interval_secs = 1;
+    let stream = with_interval(&node, destination, "15m").await;
+    let records = records("orders", 0..10, 10);
+    node.put(&stream, &records).await;
+    eventually("it is backed up", PATIENCE, async || {
+        (backed_up(&world, "o/") == sorted(records.clone())).then_some(())
+    })
+    .await;
+    assert!(batches_of(&node, &stream, Content::Delivery).await.is_empty());
+    node.stop().await.unwrap();
+    let node = world.start("a").await;
+    node.settled(&stream).await;
+    assert_eq!(world.objects.records_under(BUCKET, "o/").len(), 1);
+    assert_eq!(backed_up(&world, "o/"), sorted(records), "and not again");
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_whose_backup_cannot_go_on_is_not_removed() {
+    let world = World::new();
+    let mut node = world.open("a").await;
+    let unreadable = Arc::new(AtomicBool::new(false));
+    let told = unreadable.clone();
+    // Not trimmed: what was delivered before the backup began is left for it.
+    let log = HookedLog::new(node.log.clone()).never_trimmed().before_read(move |stream, from| {
+        let reason = "as told".to_owned();
+        if told.load(Ordering::Relaxed) { Err(error::Read::Missing { stream, from, reason }) } else { Ok(()) }
+    });
+    world.deliver(&mut node, Arc::new(log), |_| {}).await;
+    let stream = node.create("orders", to_s3("o/")).await;
+    node.put(&stream, &records("orders", 0..10, 10)).await;
+    eventually("it is delivered", PATIENCE, async || {
+        let delivered = batches_of(&node, &stream, Content::Delivery).await;
+        (!delivered.is_empty() && delivered.iter().all(|batch| batch.state.is_done())).then_some(())
+    })
+    .await;
+    unreadable.store(true, Ordering::Relaxed);
+    let now = Timestamp(stream.created_at.0 + 1);
+    let with = to_s3_with_backup("o/");
+    node.metastore.update_destination(stream.id, stream.version, &with, now).await.unwrap();
+    node.streams.refresh().await.unwrap();
+    eventually("its backup stopped", PATIENCE, async || {
+        node.metrics().contains("hydrant_delivery_streams_stopped 1").then_some(())
+    })
+    .await;
+    let looks = node.metastore.calls("logs");
+    node.metastore.mark_deleting(stream.id, world.clock.now()).await.unwrap();
+    node.streams.refresh().await.unwrap();
+    eventually("the removal looks", PATIENCE, async || (node.metastore.calls("logs") > looks).then_some(()))
+        .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(node.streams.by_id(stream.id).is_some(), "records are left that the backup does not have");
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_is_put_as_its_own_role_with_its_own_key_in_the_same_bucket_too() {
+    let world = World::new();
+    let node = world.start("a").await;
+    let of = |prefix: &str, role: &str, key: Option<&str>| S3Settings {
+        role_arn: role.to_owned(),
+        kms_key_arn: key.map(str::to_owned),
+        ..s3(prefix, Compression::Gzip)
+    };
+    let backup = Some(Box::new(of("b/", "backup", None)));
+    let settings = S3Settings { backup, ..of("o/", "delivery", Some("k")) };
+    let stream = node.create("orders", Destination::S3(settings)).await;
+    node.put(&stream, &records("orders", 0..10, 10)).await;
+    node.settled(&stream).await;
+    let asked = world.objects.asked_with();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    for (key, options) in asked {
+        let (role, kms_key) = if key.starts_with("b/") { ("backup", None) } else { ("delivery", Some("k")) };
+        assert_eq!(
+            (options.role_arn.as_deref(), options.kms_key_arn.as_deref()),
+            (Some(role), kms_key),
+            "{key}"
+        );
     }
     node.stop().await.unwrap();
 }

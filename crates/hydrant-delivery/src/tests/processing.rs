@@ -4,13 +4,14 @@ use std::io::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression as Level, write::GzEncoder};
+use hydrant_testkit::eventually;
 use hydrant_types::{
     Batch, BatchState, Compression, Content, Destination, ErrorOutputType, Processing, Processor, S3Settings,
     Stream,
 };
 use serde_json::{Value, json};
 
-use super::world::{BUCKET, Node, World, records, s3, table_key, to_redshift};
+use super::world::{BUCKET, Node, PATIENCE, World, records, s3, table_key, to_redshift};
 
 pub(crate) fn processing(kinds: &[(&str, &[(&str, &str)])]) -> Processing {
     let processors = kinds.iter().map(|(kind, parameters)| Processor {
@@ -135,6 +136,9 @@ async fn what_cannot_be_decompressed_is_error_output_with_a_batch_of_its_own() {
     assert!(failed.key.as_str().starts_with("l/decompression-failed/20"), "{}", failed.key);
     assert!(failed.key.as_str().ends_with(".gz"), "{}", failed.key);
     assert_eq!(raw_records(&world, failed), [(bad, arrival.0)]);
+    // What bounds the memory of either object.
+    let written = "message 0\n".len() as u64 * 4 + failed.bytes;
+    assert!(kept.processed_bytes >= written, "{} of {written}", kept.processed_bytes);
     let metrics = node.metrics();
     assert!(metrics.contains("hydrant_processing_failed_records_total{stream=\"logs\"} 1\n"), "{metrics}");
     assert!(metrics.contains("hydrant_delivery_to_s3_records_total{stream=\"logs\"} 3\n"), "{metrics}");
@@ -226,5 +230,32 @@ async fn processed_records_and_error_output_are_put_once_whatever_fails() {
         failed.iter().flat_map(|batch| raw_records(&world, batch)).map(|(record, _)| record).collect();
     assert_eq!(raw, bad);
     assert_eq!(world.objects.keys(BUCKET).len(), batches.len(), "no object without a batch");
+    node.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn error_output_that_a_crash_left_unrecorded_is_the_same_object_afterwards() {
+    let world = World::new();
+    let node = world.start("a").await;
+    let mut destination = to_logs("l/");
+    let Destination::S3(s3) = &mut destination else { unreachable!() };
+    s3.error_output_prefix = Some("e/!{firehose:error-output-type}/!{firehose:random-string}/".to_owned());
+    let stream = node.create("logs", destination).await;
+    node.metastore.silence("mark_uploaded");
+    node.put(&stream, &[data(0..1), b"bad".to_vec()]).await;
+    eventually("both objects are there", PATIENCE, async || {
+        (world.objects.keys(BUCKET).len() == 2).then_some(())
+    })
+    .await;
+    let keys = world.objects.keys(BUCKET);
+    node.stop().await.unwrap();
+    let node = world.start("a").await;
+    node.settled(&stream).await;
+    assert_eq!(world.objects.keys(BUCKET), keys);
+    let [failed] = &failed(&node, &stream).await[..] else { panic!("one") };
+    assert!(
+        keys.contains(&failed.key.as_str().to_owned()) && failed.key.as_str().starts_with("e/"),
+        "{keys:?}"
+    );
     node.stop().await.unwrap();
 }
