@@ -62,6 +62,20 @@ fn mix(number: u64) -> u64 {
 /// What there is after a try: the object and what became of the records, or why not.
 type Tried = Result<(Option<StoredObject>, Processed), object_store::Error>;
 
+/// How a delivery ended.
+pub(super) enum Ended {
+    /// The batch is in its final state.
+    Done(Batch),
+    /// It is sealed; whoever goes on with the stream goes on with it.
+    Left(Batch, Stop),
+    /// It is not sealed, as far as is known: nothing was put, and its records are still to be sealed.
+    NotSealed(Batch, Stop),
+}
+
+async fn sealed(receipt: Receipt) -> Result<(), Stop> {
+    receipt.wait().await?.map_err(Stop::Refused)
+}
+
 /// A batch to be delivered.
 pub(super) struct Delivery {
     shared: Arc<Shared>,
@@ -90,19 +104,22 @@ impl Delivery {
     }
 
     /// Waits for the seal to be committed (`None`: it was long ago), puts its objects and marks the batch; or discards it, once the
-    /// stream's records are thrown away. Tries for ever; ends with an error only where trying again is pointless, or the service stops. The
-    /// batch comes back with either.
-    pub(super) async fn run(mut self, seal: Option<Receipt>) -> (Batch, Result<(), Stop>) {
+    /// stream's records are thrown away. Tries for ever; ends otherwise only where trying again is pointless, or the service stops.
+    pub(super) async fn run(mut self, seal: Option<Receipt>) -> Ended {
         let span = info_span!("deliver", stream = %self.batch.stream_name, delivery_id = %self.batch.id);
-        let ended = self.deliver(seal).instrument(span).await;
-        (self.batch, ended)
+        self.tried_before = seal.is_none();
+        if let Some(receipt) = seal
+            && let Err(stop) = sealed(receipt).instrument(span.clone()).await
+        {
+            return Ended::NotSealed(self.batch, stop);
+        }
+        match self.deliver().instrument(span).await {
+            Ok(()) => Ended::Done(self.batch),
+            Err(stop) => Ended::Left(self.batch, stop),
+        }
     }
 
-    async fn deliver(&mut self, seal: Option<Receipt>) -> Result<(), Stop> {
-        self.tried_before = seal.is_none();
-        if let Some(receipt) = seal {
-            receipt.wait().await?.map_err(Stop::Refused)?;
-        }
+    async fn deliver(&mut self) -> Result<(), Stop> {
         match self.upload().await {
             Ok(uploaded) => self.mark(uploaded).await,
             Err(Stop::Stopping) => Err(Stop::Stopping),

@@ -28,6 +28,12 @@ impl UnsafeRanges {
         self.oldest_arrivals.remove(&range.from);
     }
 
+    /// A batch was not sealed after all, and so none that follows it.
+    pub(super) fn not_sealed(&mut self, range: PositionRange) {
+        self.oldest_arrivals.split_off(&range.from);
+        self.sealed = self.sealed.min(range.from);
+    }
+
     /// Everything before is uploaded.
     pub(super) fn safe_to(&self) -> Position {
         self.oldest_arrivals.first_key_value().map_or(self.sealed, |(&from, _)| from)
@@ -65,5 +71,19 @@ mod tests {
         assert_eq!((ranges.safe_to(), ranges.oldest_arrival()), (Position(12), Some(Timestamp(12))));
         ranges.remove(range(12, 20));
         assert_eq!((ranges.safe_to(), ranges.oldest_arrival()), (Position(20), None));
+    }
+
+    #[test]
+    fn what_was_not_sealed_after_all_is_to_be_read_again_with_all_that_follows() {
+        let mut ranges = UnsafeRanges::new(Position(5));
+        for (from, to) in [(5, 9), (9, 12), (12, 20)] {
+            ranges.add(range(from, to), Timestamp(from));
+        }
+        ranges.not_sealed(range(9, 12));
+        ranges.not_sealed(range(12, 20));
+        assert_eq!((ranges.sealed_to(), ranges.safe_to()), (Position(9), Position(5)));
+        ranges.remove(range(5, 9));
+        assert_eq!((ranges.sealed_to(), ranges.safe_to()), (Position(9), Position(9)));
+        assert_eq!(ranges.oldest_arrival(), None);
     }
 }

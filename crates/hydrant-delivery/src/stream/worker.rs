@@ -14,7 +14,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Shared, Stop,
-    delivery::Delivery,
+    delivery::{Delivery, Ended},
     discard::Discard,
     feed::{self, Encoded, Intake, Limit, Sink, Taken},
     health::Health,
@@ -61,7 +61,7 @@ pub(crate) struct Worker {
     read: Position,
     open: Option<OpenBatch>,
     waiting: VecDeque<Batch>,
-    deliveries: JoinSet<(Batch, Result<(), Stop>)>,
+    deliveries: JoinSet<Ended>,
     ranges: UnsafeRanges,
     health: Arc<Health>,
     discard: Arc<Discard>,
@@ -136,6 +136,10 @@ impl Worker {
                 () = self.wake.notified() => {}
                 Some(ended) = self.deliveries.join_next() => self.delivered(ended),
             }
+        }
+        if matches!(self.stopped, Some(Stop::Stopping)) {
+            // The recorder may have ended a moment before everybody is told to: nobody goes on with the stream meanwhile.
+            self.shared.stopping.cancelled().await;
         }
         let stopped = self.stopped.is_some_and(|stop| !matches!(stop, Stop::Stopping));
         if !stopped {
@@ -388,15 +392,18 @@ impl Worker {
         }
     }
 
-    fn delivered(&mut self, ended: Result<(Batch, Result<(), Stop>), JoinError>) {
+    fn delivered(&mut self, ended: Result<Ended, JoinError>) {
         match ended {
-            Ok((batch, Ok(()))) => {
+            Ok(Ended::Done(batch)) => {
                 self.ranges.remove(batch.range);
                 self.trim();
             }
-            Ok((batch, Err(stop))) => {
-                // Whoever goes on with the stream goes on with it.
+            Ok(Ended::Left(batch, stop)) => {
                 self.waiting.push_back(batch);
+                self.stop(stop);
+            }
+            Ok(Ended::NotSealed(batch, stop)) => {
+                self.ranges.not_sealed(batch.range);
                 self.stop(stop);
             }
             Err(error) => match error.try_into_panic() {
