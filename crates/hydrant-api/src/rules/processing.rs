@@ -5,8 +5,6 @@ use hydrant_types::Processor;
 use crate::input::{Faults, Node};
 
 const PROCESSORS_MAX: usize = 5;
-/// How `Delimiter` says it: a backslash and an n, since a value of white space alone is not of the model's pattern.
-const NEWLINE: &str = r"\n";
 
 /// What the processors stand before.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,12 +33,7 @@ pub(crate) fn refuse(config: &Node<'_>, faults: &mut Faults) {
     }
     for processor in config.at("ProcessingConfiguration").at("Processors").items() {
         match processor.at("Type").text().unwrap_or_default() {
-            "Decompression" | "CloudWatchLogProcessing" => {}
-            "AppendDelimiterToRecord" => {
-                if parameter(&processor, "Delimiter").is_some_and(|delimiter| delimiter != NEWLINE) {
-                    faults.not_yet(&processor, r"AppendDelimiterToRecord with a Delimiter other than \n");
-                }
-            }
+            "Decompression" | "CloudWatchLogProcessing" | "AppendDelimiterToRecord" => {}
             kind => faults.not_yet(&processor, &format!("The processor {kind}")),
         }
     }

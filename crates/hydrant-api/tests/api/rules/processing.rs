@@ -87,18 +87,15 @@ async fn processors_that_have_no_effect_yet_are_refused_by_name_unless_they_are_
     let api = Api::start().await;
     let lambda = processor("Lambda", &[("LambdaArn", "arn:aws:lambda:eu-west-1:123456789012:function:f")]);
     let deaggregation = processor("RecordDeAggregation", &[("SubRecordType", "JSON")]);
-    let delimiter = |value| processor("AppendDelimiterToRecord", &[("Delimiter", value)]);
     for destination in [EXTENDED, REDSHIFT] {
-        for (one, what) in [
-            (&lambda, "The processor Lambda"),
-            (&deaggregation, "The processor RecordDeAggregation"),
-            (&delimiter(","), r"AppendDelimiterToRecord with a Delimiter other than \n"),
-        ] {
+        for (one, what) in
+            [(&lambda, "The processor Lambda"), (&deaggregation, "The processor RecordDeAggregation")]
+        {
             let all = json!([processor("Decompression", &[]), one]);
             let on = with(valid(destination), "ProcessingConfiguration", processing(all.clone()));
             is_not_yet(&create(&api, destination, on).await, what);
         }
-        let all = json!([lambda, deaggregation, delimiter(",")]);
+        let all = json!([lambda, deaggregation]);
         let off = json!({"Enabled": false, "Processors": all});
         let input = json!({"DeliveryStreamName": destination, destination: with(valid(destination), "ProcessingConfiguration", off.clone())});
         let answer = api.call("CreateDeliveryStream", &input).await;
@@ -121,10 +118,12 @@ async fn processors_that_have_no_effect_yet_are_refused_by_name_unless_they_are_
 async fn processors_are_shown_as_given_but_for_the_value_that_is_kept_in_lower_case() {
     let api = Api::start().await;
     for destination in [EXTENDED, REDSHIFT] {
-        for (given, kept) in [("True", "true"), ("False", "false"), ("true", "true")] {
+        for (given, kept, delimiter) in
+            [("True", "true", r"\n"), ("False", "false", r"\r\n"), ("true", "true", " | ")]
+        {
             let all = |extraction| {
                 processing(json!([
-                    processor("AppendDelimiterToRecord", &[("Delimiter", r"\n")]),
+                    processor("AppendDelimiterToRecord", &[("Delimiter", delimiter)]),
                     processor("Decompression", &[("CompressionFormat", "GZIP")]),
                     processor("CloudWatchLogProcessing", &[("DataMessageExtraction", extraction)]),
                 ]))
