@@ -17,7 +17,7 @@ use rustix::process::geteuid;
 const PORTS: Range<u16> = 22_100..32_700;
 /// SeaweedFS puts each server's gRPC port 10000 above its HTTP port.
 const PAIRED_PORTS: Range<u16> = 11_000..22_000;
-const PAIR_DISTANCE: u16 = 10_000;
+pub(crate) const PAIR_DISTANCE: u16 = 10_000;
 
 /// What this process has reserved, for as long as it lives.
 static RESERVED: Mutex<BTreeMap<u16, File>> = Mutex::new(BTreeMap::new());

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::json;
 
-use crate::port::free_port_pair;
+use crate::port::{PAIR_DISTANCE, free_port_pair};
 use crate::{Process, Scratch, tools};
 
 const START_LIMIT: Duration = Duration::from_secs(90);
@@ -210,6 +210,7 @@ impl SeaweedFs {
                 .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
                 .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
                 .env("WEED_S3_SSE_KEY", "hydrant-test")
+                .env("TMPDIR", &directory) // for its logs
                 .current_dir(directory);
         });
         let deadline = std::time::Instant::now() + START_LIMIT;
@@ -250,6 +251,25 @@ impl Drop for SeaweedFs {
         if let Some(server) = self.server.take() {
             server.signal(rustix::process::Signal::KILL);
             server.wait_blocking(STOP_LIMIT);
+        }
+        self.ports.remove_sockets();
+    }
+}
+
+impl Ports {
+    /// It listens on Unix sockets too, in a place of its own choice, and one for each port stays when it is killed.
+    fn remove_sockets(self) {
+        let ports = [self.s3, self.master, self.volume, self.filer, self.admin];
+        let is_ours = |name: &str| {
+            let port = name.strip_prefix("seaweedfs-").and_then(|name| name.strip_suffix(".sock"));
+            let port = port.and_then(|name| name.rsplit_once('-')).and_then(|(_, port)| port.parse().ok());
+            ports.iter().any(|ours| port == Some(*ours) || port == Some(ours + PAIR_DISTANCE))
+        };
+        for entry in std::fs::read_dir("/tmp").into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(is_ours) {
+                // Nothing is wrong with the test where it cannot be removed.
+                let _ = std::fs::remove_file(entry.path());
+            }
         }
     }
 }
