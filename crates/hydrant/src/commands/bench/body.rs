@@ -1,6 +1,6 @@
 //! Request bodies: a template in which only each record's number changes.
 
-use std::ops::Range;
+use std::{net::Ipv4Addr, ops::Range};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -29,7 +29,7 @@ const FIRST_NUMBERS: Range<u64> = 100_000_000_000_000..900_000_000_000_000;
 /// What a record's text is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Shape {
-    /// A JSON object with words and figures; gzip makes it about four times smaller.
+    /// A JSON object with lines of a log in it; gzip makes it three (level 1) to five (level 6) times smaller.
     Json,
     /// JSON around random hexadecimal digits; gzip makes it about half.
     Random,
@@ -169,36 +169,50 @@ impl Template {
 }
 
 fn filler_of(shape: Shape, length: usize) -> String {
-    const WORDS: [&str; 16] = [
-        "order",
-        "customer",
-        "basket",
-        "paid",
-        "shipped",
-        "returned",
-        "warehouse",
-        "invoice",
-        "pending",
-        "berlin",
-        "mumbai",
-        "toronto",
-        "express",
-        "standard",
-        "refund",
-        "voucher",
-    ];
-    let mut text = String::with_capacity(length + 16);
+    let mut text = String::with_capacity(length + EVENT_BYTES_MAX);
     while text.len() < length {
         match shape {
-            Shape::Json => {
-                text.push_str(WORDS[fastrand::usize(..WORDS.len())]);
-                text.push_str(&format!("={} ", fastrand::u32(..100_000)));
-            }
+            Shape::Json => text.push_str(&event()),
             Shape::Random => text.push_str(&format!("{:016x}", fastrand::u64(..))),
         }
     }
     text.truncate(length);
     text
+}
+
+/// More than [`event`] ever gives.
+const EVENT_BYTES_MAX: usize = 400;
+
+/// A line as a shop's services log them: the same names each time, values from short lists, and figures of its own.
+fn event() -> String {
+    fn one_of(choices: &[&'static str]) -> &'static str {
+        choices[fastrand::usize(..choices.len())]
+    }
+    format!(
+        "2026-11-{:02}T{:02}:{:02}:{:02}.{:03}Z level={} service={} event={} order_id={} city={} amount={}.{:02} \
+         currency=EUR status={} duration_ms={} client={} trace_id={:032x} user_agent=Mozilla/5.0 ({}) ",
+        fastrand::u32(1..=30),
+        fastrand::u32(..24),
+        fastrand::u32(..60),
+        fastrand::u32(..60),
+        fastrand::u32(..1000),
+        one_of(&["INFO", "INFO", "INFO", "WARN"]),
+        one_of(&["checkout", "basket", "warehouse", "payment"]),
+        one_of(&["order_placed", "order_paid", "order_shipped", "order_returned", "voucher_used"]),
+        fastrand::u32(1_000_000..10_000_000),
+        one_of(&["Berlin", "Mumbai", "Toronto", "Nairobi", "Lima", "Osaka"]),
+        fastrand::u32(..500),
+        fastrand::u32(..100),
+        one_of(&["200", "200", "200", "404", "503"]),
+        fastrand::u32(..2000),
+        Ipv4Addr::from_bits(fastrand::u32(..)),
+        fastrand::u128(..),
+        one_of(&[
+            "X11; Linux x86_64",
+            "Windows NT 10.0; Win64; x64",
+            "iPhone; CPU iPhone OS 19_1 like Mac OS X"
+        ]),
+    )
 }
 
 #[cfg(test)]
