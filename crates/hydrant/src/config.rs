@@ -13,6 +13,7 @@ use std::{
     fmt,
     net::SocketAddr,
     num::NonZeroU64,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,6 +24,11 @@ use hydrant_api::TlsCertificates;
 use hydrant_ingest::Quotas;
 use hydrant_types::{ByteSize, Secret};
 use raw::{Raw, SecretSource};
+use serde::Deserialize as _;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, Deserializer},
+};
 
 use crate::{
     app::format_chain,
@@ -169,7 +175,7 @@ impl Config {
     /// Reads the file, lays the environment over it and checks the whole.
     ///
     /// # Errors
-    /// [`Faults`], all of them at once; a fault of the file's syntax comes alone.
+    /// [`Faults`], all of them at once; only a fault of the file's syntax comes alone, and values are checked where all have the right type.
     pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Self, Faults> {
         let (text, name) = text_of(path)?;
         let (config, faults) = Self::parse(&text, &name, environment)?;
@@ -180,8 +186,8 @@ impl Config {
     /// configuration's own where that is `None`.
     ///
     /// # Errors
-    /// [`Faults`], those of the configuration and of all these files at once; of the configuration's syntax, names and types the first
-    /// only, and with it those of the files that it names all the same.
+    /// [`Faults`], those of the configuration and of all these files at once, as [`Config::load`] finds them; where there is no configuration,
+    /// those of the files that it names all the same.
     pub fn load_with_files(
         path: Option<&Path>,
         environment: &Environment,
@@ -220,14 +226,30 @@ impl Config {
     /// The syntax is wrong, so that there is no configuration.
     fn parse(text: &str, name: &str, environment: &Environment) -> Result<(Self, Faults), Faults> {
         // The file alone first: its faults carry a line, which the overlaid whole no longer has.
-        toml::from_str::<Raw>(text).map_err(|e| Faults(vec![syntax_fault(&e, text, name)]))?;
-        let mut table: toml::Table = toml::from_str(text).expect("the same text was read above");
-        overlay(&mut table, environment)?;
-        let (config, faults) = validate(Raw::deserialize_table(table)?, environment);
+        let read = from_text(text, name)?;
+        let mut table = read.table;
+        let mut faults = read.faults;
+        if let Err(environments) = overlay(&mut table, environment) {
+            faults.0.extend(environments.0);
+            return Err(faults);
+        }
+        // What has the wrong type would be missing now, which is not what is wrong with it.
+        if read.wrong_types {
+            return Err(faults);
+        }
+        let raw = match Raw::deserialize_table(table) {
+            Ok(raw) => raw,
+            Err(environments) => {
+                faults.0.extend(environments.0);
+                return Err(faults);
+            }
+        };
+        let (config, values) = validate(raw, environment);
         let said = |(key, problem): (String, String)| {
             format!("{}{key}: {problem}", place::of(&key, text, name, environment))
         };
-        Ok((config, Faults(faults.into_iter().map(said).collect())))
+        faults.0.extend(values.into_iter().map(said));
+        Ok((config, faults))
     }
 }
 
@@ -293,6 +315,54 @@ impl Faults {
     fn into_result<T>(self, whole: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(whole) } else { Err(self) }
     }
+}
+
+/// A file's settings without those that are none or have the wrong type, and what is wrong with those.
+struct Read {
+    table: toml::Table,
+    faults: Faults,
+    wrong_types: bool,
+}
+
+/// # Errors
+/// It is no TOML.
+fn from_text(text: &str, name: &str) -> Result<Read, Faults> {
+    let said =
+        |errors: &[toml::de::Error]| Faults(errors.iter().map(|e| syntax_fault(e, text, name)).collect());
+    let mut document = DeTable::parse(text).map_err(|error| said(&[error]))?;
+    let mut errors = Vec::new();
+    // serde stops at the first that it cannot take: without that one, to find the next.
+    while let Err(error) = Raw::deserialize(Deserializer::from(document.clone())) {
+        let removed = error.span().is_some_and(|span| remove(document.get_mut(), &span));
+        errors.push(error);
+        if !removed {
+            return Err(said(&errors));
+        }
+    }
+    errors.sort_by_key(|error| error.span().map(|span| span.start));
+    let wrong_types = errors.iter().any(|error| !error.message().starts_with("unknown field"));
+    let table = toml::Table::deserialize(Deserializer::from(document)).map_err(|error| said(&[error]))?;
+    Ok(Read { table, faults: said(&errors), wrong_types })
+}
+
+/// Removes the innermost setting whose key or value is at `span`; false where there is none.
+fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
+    let inside = table.iter_mut().any(|(_, value)| match value.get_mut() {
+        DeValue::Table(inner) => remove(inner, span),
+        DeValue::Array(elements) => elements.iter_mut().any(|element| match element.get_mut() {
+            DeValue::Table(inner) => remove(inner, span),
+            _ => false,
+        }),
+        _ => false,
+    });
+    let settings = table.len();
+    if !inside {
+        let holds = |at: Range<usize>| at.start <= span.start && span.end <= at.end;
+        let at = |(key, value): &(_, _)| holds(Spanned::span(key)) || holds(Spanned::span(value));
+        let taken = std::mem::take(table);
+        table.extend(taken.into_iter().filter(|setting| !at(setting)));
+    }
+    inside || table.len() < settings
 }
 
 /// Line, column and problem, without the line itself: there may be a password in it.

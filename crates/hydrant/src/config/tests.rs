@@ -364,9 +364,42 @@ fn add_keys(name: &str, table: &toml::Table, keys: &mut BTreeSet<String>) {
 }
 
 /// The names in the refusal of an unknown one: "unknown field `x`, expected one of `a`, `b`", or "expected `a` or `b`".
-fn listed(refusal: &str) -> Vec<String> {
-    let expected = refusal.rsplit_once("expected ").expect("the names are listed").1;
+fn listed(refusals: &str) -> Vec<String> {
+    let refusal = refusals.lines().find(|line| line.contains("unknown field"));
+    let expected = refusal.and_then(|line| line.rsplit_once("expected ")).expect("the names are listed").1;
     expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn all_unknown_keys_are_said_at_once_and_what_else_is_wrong_with_them() {
+    let text = faults(
+        "nothing = 1\n[api]\nlisten = \"nowhere\"\nlitsen = \"127.0.0.1:1\"\n[metastroe]\nurl = 1\n[[auth.keys]]\naccess_key_id = \"a\"\n\
+         sercet = \"hunter2\"\n[[auth.keys]]\nsecert = { env = \"A\" }\n[delivery]\ninternal_max = \"1s\"\n",
+        &[],
+    );
+    for (line, problem) in [
+        (1, "unknown field `nothing`"),
+        (3, "api.listen: "),
+        (4, "unknown field `litsen`"),
+        (5, "unknown field `metastroe`"),
+        (9, "unknown field `sercet`"),
+        (11, "unknown field `secert`"),
+        (13, "unknown field `internal_max`"),
+    ] {
+        let said = |fault: &str| fault.contains(&format!("line {line}")) && fault.contains(problem);
+        assert!(text.lines().any(said), "line {line}: {problem}: {text}");
+    }
+    assert!(text.contains("metastore.url") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn all_wrong_types_are_said_at_once_and_none_of_them_as_missing() {
+    let text = faults("[metastore]\nurl = 1\n[auth]\nmode = []\nkeys = \"a\"\n[log]\ndri = \"x\"\n", &[]);
+    for line in [2, 4, 5, 7] {
+        assert!(text.lines().any(|fault| fault.contains(&format!("line {line}, "))), "line {line}: {text}");
+    }
+    assert_eq!(text.matches("line ").count(), 4, "{text}");
+    assert!(!text.contains("missing"), "{text}");
 }
 
 #[test]
