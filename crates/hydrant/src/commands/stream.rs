@@ -56,6 +56,10 @@ struct CreateArgs {
     /// Before the date in each object's key, such as `orders/`.
     #[arg(long, requires = "s3_bucket")]
     prefix: Option<String>,
+    /// Before the date in the keys of what could not be processed, such as `errors/!{firehose:error-output-type}/`; demanded where --prefix has
+    /// expressions.
+    #[arg(long, requires = "s3_bucket")]
+    error_output_prefix: Option<String>,
     /// Kept and shown; AWS demands one.
     #[arg(long, default_value = "arn:aws:iam::000000000000:role/hydrant", requires = "s3_bucket")]
     role_arn: String,
@@ -212,6 +216,7 @@ fn create_input(args: &CreateArgs) -> Result<Value> {
             "RoleARN": args.role_arn,
             "BucketARN": format!("arn:aws:s3:::{bucket}"),
             "Prefix": args.prefix,
+            "ErrorOutputPrefix": args.error_output_prefix,
             "CompressionFormat": "GZIP",
         }}),
         (None, None) => bail!("expected --cli-input-json or --s3-bucket"),
@@ -353,4 +358,34 @@ async fn delete(args: DeleteArgs, as_json: bool, out: &mut dyn Write) -> Result<
         writeln!(out, "{answer}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Create {
+        #[command(flatten)]
+        args: CreateArgs,
+    }
+
+    #[test]
+    fn prefixes_reach_the_call_as_they_are_written() {
+        let (prefix, errors) = ("orders/!{timestamp:yyyy}/", "errors/!{firehose:error-output-type}/");
+        let given =
+            ["create", "orders", "--s3-bucket", "b", "--prefix", prefix, "--error-output-prefix", errors];
+        let input = create_input(&Create::try_parse_from(given).unwrap().args).unwrap();
+        let destination = &input["ExtendedS3DestinationConfiguration"];
+        assert_eq!(
+            (&destination["Prefix"], &destination["ErrorOutputPrefix"]),
+            (&prefix.into(), &errors.into())
+        );
+        assert_eq!(
+            (&input["DeliveryStreamName"], &destination["BucketARN"]),
+            (&"orders".into(), &"arn:aws:s3:::b".into())
+        );
+    }
 }
