@@ -1,10 +1,18 @@
 //! Who may call, and over what: TLS, and what is exchanged at SIGHUP without dropping a connection.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use hydrant_e2e::{PATIENCE, PRODUCER, Producer, Service, Site, access_key};
-use hydrant_testkit::{Process, node, python};
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use hydrant_testkit::{Process, eventually, hydrant_binary, node, python};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer},
+};
 
 const READ_AGAIN: &str = "the configuration was read again";
 const NOTHING_CHANGED: &str = "nothing was changed: the configuration cannot be taken";
@@ -27,11 +35,43 @@ impl Ca {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Writes a certificate for this machine into `site`, in place of the one that is there; gives the lines that name it.
-    fn certify(&self, site: &Site) -> String {
+    /// For this machine.
+    fn certificate(&self) -> (Certificate, KeyPair) {
         let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address is a name");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (params.signed_by(&key, &self.issuer).expect("a certificate"), key)
+    }
+
+    /// TLS in front of a server that speaks none, until the test ends; gives its URL.
+    async fn in_front_of(&self, upstream: String) -> String {
+        let (certificate, key) = self.certificate();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let config = ServerConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .expect("ring has them")
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], key.into())
+            .expect("certificate and key belong together");
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let address = listener.local_addr().expect("it listens");
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (acceptor, upstream) = (acceptor.clone(), upstream.clone());
+                tokio::spawn(async move {
+                    // A client that does not trust the certificate ends the handshake.
+                    let Ok(mut client) = acceptor.accept(client).await else { return };
+                    let mut server = TcpStream::connect(upstream).await.expect("the upstream runs");
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+        format!("https://{address}")
+    }
+
+    /// Writes a certificate for this machine into `site`, in place of the one that is there; gives the lines that name it.
+    fn certify(&self, site: &Site) -> String {
+        let (certificate, key) = self.certificate();
         let (certificate_path, key_path) = paths(site);
         std::fs::write(&certificate_path, certificate.pem()).expect("the scratch directory is writable");
         std::fs::write(&key_path, key.serialize_pem()).expect("the scratch directory is writable");
@@ -124,6 +164,47 @@ async fn boto3_and_node_speak_tls(site: &Site, service: &Service, ca: &Ca) {
     let status = process.wait(PATIENCE).await;
     assert!(status.success(), "{}", process.stderr());
     assert_eq!(process.stdout(), "h2 403 MissingAuthenticationTokenException\n");
+}
+
+#[tokio::test]
+async fn s3_and_the_data_api_are_reached_over_tls_with_a_ca_of_ones_own() {
+    let (ca, site) = (Ca::new(), Site::new().await);
+    let ca_path = site.dir.path().join("ca.pem");
+    std::fs::write(&ca_path, &ca.pem).expect("the scratch directory is writable");
+    let s3_url = ca.in_front_of(site.s3_proxy.address().to_string()).await;
+    let data_api_url = ca.in_front_of(site.data_api_proxy.address().to_string()).await;
+    let serve = |trusts: bool| {
+        let (api, admin) = site.write_config();
+        let config = site.config_path().display().to_string();
+        let process =
+            Process::start_with(hydrant_binary(), ["serve", "-c", &config, "--migrate"], |command| {
+                command.env("AWS_ACCESS_KEY_ID", &site.s3_credentials.0);
+                command.env("AWS_SECRET_ACCESS_KEY", &site.s3_credentials.1);
+                command.env("HYDRANT_S3__ENDPOINT_URL", &s3_url);
+                command.env("HYDRANT_REDSHIFT__ENDPOINT_URL", &data_api_url);
+                if trusts {
+                    command.env("SSL_CERT_FILE", &ca_path);
+                }
+            });
+        Service { process, api, admin }
+    };
+
+    let stranger = serve(false);
+    stranger.wait_until_ready().await;
+    stranger.producer().create_redshift_stream("orders", "events", 60).await;
+    stranger.producer().put("orders", 0..10).await;
+    eventually("it says that it does not trust the certificate", PATIENCE, async || {
+        let (_, listed) = site.run(&["delivery", "list"]).await;
+        listed.contains("invalid peer certificate: UnknownIssuer").then_some(())
+    })
+    .await;
+    stranger.stop().await;
+
+    let service = serve(true);
+    service.wait_until_ready().await;
+    service.producer().put("orders", 10..20).await;
+    site.expect_in_table(&(0..20).collect::<Vec<_>>()).await;
+    service.stop().await;
 }
 
 #[tokio::test]
