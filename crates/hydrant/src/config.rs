@@ -7,13 +7,13 @@ mod access;
 mod check;
 mod place;
 mod raw;
+mod settings;
 
 use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
     num::NonZeroU64,
-    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -24,11 +24,7 @@ use hydrant_api::TlsCertificates;
 use hydrant_ingest::Quotas;
 use hydrant_types::{ByteSize, Secret};
 use raw::{Raw, SecretSource};
-use serde::Deserialize as _;
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue, Deserializer},
-};
+use settings::Settings;
 
 use crate::{
     app::format_chain,
@@ -175,7 +171,8 @@ impl Config {
     /// Reads the file, lays the environment over it and checks the whole.
     ///
     /// # Errors
-    /// [`Faults`], all of them at once; only a fault of the file's syntax comes alone, and values are checked where all have the right type.
+    /// [`Faults`]: all unknown keys and wrong types and, where all types are right, all that is wrong with values. A fault of the file's syntax
+    /// comes alone.
     pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Self, Faults> {
         let (text, name) = text_of(path)?;
         let (config, faults) = Self::parse(&text, &name, environment)?;
@@ -223,27 +220,11 @@ impl Config {
     /// The configuration and what is wrong with it; what is wrong has some value in it. `name` is what faults call `text`.
     ///
     /// # Errors
-    /// The syntax is wrong, so that there is no configuration.
+    /// The syntax or a type is wrong, so that there is no configuration.
     fn parse(text: &str, name: &str, environment: &Environment) -> Result<(Self, Faults), Faults> {
-        // The file alone first: its faults carry a line, which the overlaid whole no longer has.
-        let read = from_text(text, name)?;
-        let mut table = read.table;
-        let mut faults = read.faults;
-        if let Err(environments) = overlay(&mut table, environment) {
-            faults.0.extend(environments.0);
-            return Err(faults);
-        }
-        // What has the wrong type would be missing now, which is not what is wrong with it.
-        if read.wrong_types {
-            return Err(faults);
-        }
-        let raw = match Raw::deserialize_table(table) {
-            Ok(raw) => raw,
-            Err(environments) => {
-                faults.0.extend(environments.0);
-                return Err(faults);
-            }
-        };
+        let mut settings = Settings::of_file(text, name)?;
+        settings.overlay(environment);
+        let (raw, mut faults) = settings.into_raw()?;
         let (config, values) = validate(raw, environment);
         let said = |(key, problem): (String, String)| {
             format!("{}{key}: {problem}", place::of(&key, text, name, environment))
@@ -280,18 +261,14 @@ impl NamedFiles {
 
     /// As far as a text says that is no configuration: so that its own fault hides none of theirs.
     fn of_text(text: &str, environment: &Environment) -> Self {
-        let mut table: toml::Table = toml::from_str(text).unwrap_or_default();
         // What is wrong with it has been said.
-        let _ = overlay(&mut table, environment);
-        let text_at = |path: &[&str]| {
-            let value = path.iter().skip(1).try_fold(table.get(path[0])?, |value, key| value.get(key));
-            value.and_then(toml::Value::as_str).map(str::to_owned)
-        };
-        let tls = text_at(&["api", "tls", "cert"]).zip(text_at(&["api", "tls", "key"]));
+        let mut settings = Settings::of_file(text, "").unwrap_or_default();
+        settings.overlay(environment);
+        let tls = settings.text_at(&["api", "tls", "cert"]).zip(settings.text_at(&["api", "tls", "key"]));
         Self {
             tls: tls.map(|(cert, key)| Tls { cert: cert.into(), key: key.into() }),
-            streams_dir: text_at(&["streams", "dir"]).map(PathBuf::from),
-            region: text_at(&["api", "region"]).unwrap_or_else(|| REGION_DEFAULT.to_owned()),
+            streams_dir: settings.text_at(&["streams", "dir"]).map(PathBuf::from),
+            region: settings.text_at(&["api", "region"]).unwrap_or_else(|| REGION_DEFAULT.to_owned()),
         }
     }
 
@@ -315,110 +292,6 @@ impl Faults {
     fn into_result<T>(self, whole: T) -> Result<T, Self> {
         if self.0.is_empty() { Ok(whole) } else { Err(self) }
     }
-}
-
-/// A file's settings without those that are none or have the wrong type, and what is wrong with those.
-struct Read {
-    table: toml::Table,
-    faults: Faults,
-    wrong_types: bool,
-}
-
-/// # Errors
-/// It is no TOML.
-fn from_text(text: &str, name: &str) -> Result<Read, Faults> {
-    let said =
-        |errors: &[toml::de::Error]| Faults(errors.iter().map(|e| syntax_fault(e, text, name)).collect());
-    let mut document = DeTable::parse(text).map_err(|error| said(&[error]))?;
-    let mut errors = Vec::new();
-    // serde stops at the first that it cannot take: without that one, to find the next.
-    while let Err(error) = Raw::deserialize(Deserializer::from(document.clone())) {
-        let removed = error.span().is_some_and(|span| remove(document.get_mut(), &span));
-        errors.push(error);
-        if !removed {
-            return Err(said(&errors));
-        }
-    }
-    errors.sort_by_key(|error| error.span().map(|span| span.start));
-    let wrong_types = errors.iter().any(|error| !error.message().starts_with("unknown field"));
-    let table = toml::Table::deserialize(Deserializer::from(document)).map_err(|error| said(&[error]))?;
-    Ok(Read { table, faults: said(&errors), wrong_types })
-}
-
-/// Removes the innermost setting whose key or value is at `span`; false where there is none.
-fn remove(table: &mut DeTable<'_>, span: &Range<usize>) -> bool {
-    let inside = table.iter_mut().any(|(_, value)| match value.get_mut() {
-        DeValue::Table(inner) => remove(inner, span),
-        DeValue::Array(elements) => elements.iter_mut().any(|element| match element.get_mut() {
-            DeValue::Table(inner) => remove(inner, span),
-            _ => false,
-        }),
-        _ => false,
-    });
-    let settings = table.len();
-    if !inside {
-        let holds = |at: Range<usize>| at.start <= span.start && span.end <= at.end;
-        let at = |(key, value): &(_, _)| holds(Spanned::span(key)) || holds(Spanned::span(value));
-        let taken = std::mem::take(table);
-        table.extend(taken.into_iter().filter(|setting| !at(setting)));
-    }
-    inside || table.len() < settings
-}
-
-/// Line, column and problem, without the line itself: there may be a password in it.
-fn syntax_fault(error: &toml::de::Error, text: &str, name: &str) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    format!("{name}: line {line}, column {column}: {}", without_value(error.message()))
-}
-
-/// A value of the wrong type is quoted in the problem, and may be a secret.
-fn without_value(problem: &str) -> &str {
-    let quotes = problem.starts_with("invalid type: ") || problem.starts_with("invalid value: ");
-    match problem.rfind(", expected ").filter(|_| quotes) {
-        Some(at) => &problem[at + 2..],
-        None => problem,
-    }
-}
-
-impl Raw {
-    fn deserialize_table(table: toml::Table) -> Result<Self, Faults> {
-        table.try_into().map_err(|e: toml::de::Error| {
-            // It says in which key: "expected a sequence\nin `auth.keys`".
-            Faults(vec![format!("HYDRANT_… environment: {}", without_value(e.message()))])
-        })
-    }
-}
-
-/// Lays `HYDRANT_<SECTION>__<KEY>` over the file. Variables without two underscores are not ours to read.
-fn overlay(table: &mut toml::Table, environment: &Environment) -> Result<(), Faults> {
-    let mut faults = Vec::new();
-    for (name, value) in environment {
-        let Some((section, key)) = name.strip_prefix("HYDRANT_").and_then(|rest| rest.split_once("__"))
-        else {
-            continue;
-        };
-        if !is_text(value) {
-            faults.push(format!("{name}: is not UTF-8"));
-            continue;
-        }
-        let section = table
-            .entry(section.to_ascii_lowercase())
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        match section.as_table_mut() {
-            Some(section) => {
-                section.insert(key.to_ascii_lowercase(), toml::Value::String(value.clone()));
-            }
-            None => faults.push(format!("{name}: this is not a section of the configuration")),
-        }
-    }
-    if faults.is_empty() { Ok(()) } else { Err(Faults(faults)) }
-}
-
-/// Whether a variable of [`process_environment`] was text.
-fn is_text(value: &str) -> bool {
-    !value.contains(char::REPLACEMENT_CHARACTER)
 }
 
 fn validate(raw: Raw, environment: &Environment) -> (Config, Vec<(String, String)>) {

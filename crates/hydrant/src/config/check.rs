@@ -5,8 +5,9 @@ use std::{fmt, net::SocketAddr, num::NonZeroU32, time::Duration};
 use hydrant_types::{ByteSize, Secret};
 
 use super::{
-    Environment, is_text,
+    Environment,
     raw::{Flag, Number, SecretSource},
+    settings::is_text,
 };
 
 /// Collects faults while values are read, so that all are reported at once.
