@@ -217,6 +217,10 @@ fn event() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use flate2::{Compression, read::GzEncoder};
+
     use super::*;
 
     fn data_of(body: &[u8]) -> Vec<Vec<u8>> {
@@ -240,6 +244,22 @@ mod tests {
                 let json: Value = serde_json::from_slice(data).unwrap();
                 assert_eq!((&json["n"], &json["run"]), (&Value::from(number), &Value::from(run.id())));
             }
+        }
+    }
+
+    #[test]
+    fn records_compress_as_their_shapes_say() {
+        for (shape, level, ratio) in
+            [(Shape::Json, 1, 2.8..3.5), (Shape::Json, 6, 4.4..5.4), (Shape::Random, 6, 1.6..2.1)]
+        {
+            let run = Run::random();
+            let template =
+                Template::new(Operation::PutRecordBatch, &Streams::new("s", 1), &run, 1000, 500, shape);
+            let records = data_of(&template.body(0, run.numbers(0, 500))).concat();
+            let mut gzip = Vec::new();
+            GzEncoder::new(&records[..], Compression::new(level)).read_to_end(&mut gzip).unwrap();
+            let measured = records.len() as f64 / gzip.len() as f64;
+            assert!(ratio.contains(&measured), "{shape:?}, level {level}: {measured}");
         }
     }
 
