@@ -52,6 +52,8 @@ pub struct Site {
     pub auth_mode: &'static str,
     /// Sections of the configuration beside those that every test needs.
     pub more_config: String,
+    /// Variables of the environment of all that [`Site::hydrant`] starts, beside those that every test needs.
+    pub environment: Vec<(&'static str, String)>,
     /// The record log's directory and the configuration file are here.
     pub dir: Scratch,
     /// Address of the Redshift stand-in, the same after a restart.
@@ -87,6 +89,7 @@ impl Site {
             more_s3: String::new(),
             auth_mode: "none",
             more_config: String::new(),
+            environment: Vec::new(),
             dir: Scratch::new(),
             redshift_listen,
             redshift_local,
@@ -182,6 +185,7 @@ copy_retry = "1s"
         Process::start_with(hydrant_binary(), arguments, |command| {
             command.env("AWS_ACCESS_KEY_ID", &self.s3_credentials.0);
             command.env("AWS_SECRET_ACCESS_KEY", &self.s3_credentials.1);
+            command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         })
     }
 

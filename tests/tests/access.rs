@@ -1,82 +1,28 @@
 //! Who may call, and over what: TLS, and what is exchanged at SIGHUP without dropping a connection.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use hydrant_e2e::{PATIENCE, PRODUCER, Producer, Service, Site, access_key};
-use hydrant_testkit::{Process, eventually, hydrant_binary, node, python};
-use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer},
-};
+use hydrant_testkit::{Ca, Process, eventually, node, python};
 
 const READ_AGAIN: &str = "the configuration was read again";
 const NOTHING_CHANGED: &str = "nothing was changed: the configuration cannot be taken";
 const OTHER: (&str, &str) = ("other", "others-secret");
 
-/// A CA, and a server's certificate in the files that `[api.tls]` names.
-struct Ca {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
+/// Writes a certificate for this machine into `site`, in place of the one that is there; gives the lines that name it.
+fn certify(ca: &Ca, site: &Site) -> String {
+    let (certificate, key) = ca.certify();
+    let (certificate_path, key_path) = paths(site);
+    std::fs::write(&certificate_path, certificate.pem()).expect("the scratch directory is writable");
+    std::fs::write(&key_path, key.serialize_pem()).expect("the scratch directory is writable");
+    format!("[api.tls]\ncert = {certificate_path:?}\nkey = {key_path:?}\n")
 }
 
-impl Ca {
-    fn new() -> Self {
-        let key = KeyPair::generate().expect("a key");
-        let mut params = CertificateParams::new(Vec::new()).expect("no names are names");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // By default all have the same name, and OpenSSL takes a certificate that names itself as its issuer for self-signed.
-        params.distinguished_name.push(DnType::CommonName, "CA of a test");
-        let pem = params.self_signed(&key).expect("a certificate").pem();
-        Self { issuer: Issuer::new(params, key), pem }
-    }
-
-    /// For this machine.
-    fn certificate(&self) -> (Certificate, KeyPair) {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("an address is a name");
-        (params.signed_by(&key, &self.issuer).expect("a certificate"), key)
-    }
-
-    /// TLS in front of a server that speaks none, until the test ends; gives its URL.
-    async fn in_front_of(&self, upstream: String) -> String {
-        let (certificate, key) = self.certificate();
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let config = ServerConfig::builder_with_provider(ring::default_provider().into())
-            .with_safe_default_protocol_versions()
-            .expect("ring has them")
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], key.into())
-            .expect("certificate and key belong together");
-        let acceptor = TlsAcceptor::from(Arc::new(config));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let address = listener.local_addr().expect("it listens");
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let (acceptor, upstream) = (acceptor.clone(), upstream.clone());
-                tokio::spawn(async move {
-                    // A client that does not trust the certificate ends the handshake.
-                    let Ok(mut client) = acceptor.accept(client).await else { return };
-                    let mut server = TcpStream::connect(upstream).await.expect("the upstream runs");
-                    let _ = copy_bidirectional(&mut client, &mut server).await;
-                });
-            }
-        });
-        format!("https://{address}")
-    }
-
-    /// Writes a certificate for this machine into `site`, in place of the one that is there; gives the lines that name it.
-    fn certify(&self, site: &Site) -> String {
-        let (certificate, key) = self.certificate();
-        let (certificate_path, key_path) = paths(site);
-        std::fs::write(&certificate_path, certificate.pem()).expect("the scratch directory is writable");
-        std::fs::write(&key_path, key.serialize_pem()).expect("the scratch directory is writable");
-        format!("[api.tls]\ncert = {certificate_path:?}\nkey = {key_path:?}\n")
-    }
+/// Writes the CA's own certificate into `site`; gives the path.
+fn write_ca(ca: &Ca, site: &Site) -> PathBuf {
+    let path = site.dir.path().join("ca.pem");
+    std::fs::write(&path, ca.pem()).expect("the scratch directory is writable");
+    path
 }
 
 fn paths(site: &Site) -> (PathBuf, PathBuf) {
@@ -106,9 +52,9 @@ async fn refusal(producer: &Producer, number: u64) -> String {
 async fn producers_speak_tls_and_a_certificate_is_exchanged_under_open_connections() {
     let (first, second) = (Ca::new(), Ca::new());
     let mut site = signed_site().await;
-    site.more_config += &first.certify(&site);
+    site.more_config += &certify(&first, &site);
     let service = site.serve().await;
-    let producer = Producer::over_tls(&service.api, &first.pem);
+    let producer = Producer::over_tls(&service.api, first.pem());
     producer.create_s3_stream("orders").await;
     producer.put("orders", 0..10).await;
     assert!(
@@ -118,20 +64,20 @@ async fn producers_speak_tls_and_a_certificate_is_exchanged_under_open_connectio
     boto3_and_node_speak_tls(&site, &service, &first).await;
 
     let accepted = connections_accepted(&service).await;
-    second.certify(&site);
+    certify(&second, &site);
     site.reload(&service);
     service.wait_for_log(READ_AGAIN, 0).await;
     producer.put("orders", 10..20).await;
     assert_eq!(connections_accepted(&service).await, accepted, "the connection goes on");
-    let trusts_first = Producer::over_tls(&service.api, &first.pem);
+    let trusts_first = Producer::over_tls(&service.api, first.pem());
     assert!(!trusts_first.try_put("orders", &[99]).await, "a new connection sees the new certificate");
-    Producer::over_tls(&service.api, &second.pem).put("orders", 20..30).await;
+    Producer::over_tls(&service.api, second.pem()).put("orders", 20..30).await;
 
     std::fs::write(paths(&site).1, "no key\n").expect("the scratch directory is writable");
     site.reload(&service);
     service.wait_for_log(NOTHING_CHANGED, 0).await;
     assert!(service.process.stderr().contains("tls.key: this is not PEM"), "{}", service.process.stderr());
-    Producer::over_tls(&service.api, &second.pem).put("orders", 30..40).await;
+    Producer::over_tls(&service.api, second.pem()).put("orders", 30..40).await;
     let all: Vec<u64> = (0..40).chain(101..105).chain(201..205).collect();
     site.expect_in_s3("orders/", &all).await;
     service.stop().await;
@@ -139,8 +85,7 @@ async fn producers_speak_tls_and_a_certificate_is_exchanged_under_open_connectio
 
 /// boto3 and the SDK for JavaScript with a CA of one's own, and HTTP/2 by ALPN as Node.js has it.
 async fn boto3_and_node_speak_tls(site: &Site, service: &Service, ca: &Ca) {
-    let ca_path = site.dir.path().join("ca.pem");
-    std::fs::write(&ca_path, &ca.pem).expect("the scratch directory is writable");
+    let ca_path = write_ca(ca, site);
     let scripts = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
     let endpoint_url = format!("https://{}", service.api);
     for (program, script, first) in [
@@ -168,29 +113,15 @@ async fn boto3_and_node_speak_tls(site: &Site, service: &Service, ca: &Ca) {
 
 #[tokio::test]
 async fn s3_and_the_data_api_are_reached_over_tls_with_a_ca_of_ones_own() {
-    let (ca, site) = (Ca::new(), Site::new().await);
-    let ca_path = site.dir.path().join("ca.pem");
-    std::fs::write(&ca_path, &ca.pem).expect("the scratch directory is writable");
-    let s3_url = ca.in_front_of(site.s3_proxy.address().to_string()).await;
-    let data_api_url = ca.in_front_of(site.data_api_proxy.address().to_string()).await;
-    let serve = |trusts: bool| {
-        let (api, admin) = site.write_config();
-        let config = site.config_path().display().to_string();
-        let process =
-            Process::start_with(hydrant_binary(), ["serve", "-c", &config, "--migrate"], |command| {
-                command.env("AWS_ACCESS_KEY_ID", &site.s3_credentials.0);
-                command.env("AWS_SECRET_ACCESS_KEY", &site.s3_credentials.1);
-                command.env("HYDRANT_S3__ENDPOINT_URL", &s3_url);
-                command.env("HYDRANT_REDSHIFT__ENDPOINT_URL", &data_api_url);
-                if trusts {
-                    command.env("SSL_CERT_FILE", &ca_path);
-                }
-            });
-        Service { process, api, admin }
-    };
+    let (ca, mut site) = (Ca::new(), Site::new().await);
+    for (variable, server) in [
+        ("HYDRANT_S3__ENDPOINT_URL", site.s3_proxy.address()),
+        ("HYDRANT_REDSHIFT__ENDPOINT_URL", site.data_api_proxy.address()),
+    ] {
+        site.environment.push((variable, ca.in_front_of(&server.to_string()).await));
+    }
 
-    let stranger = serve(false);
-    stranger.wait_until_ready().await;
+    let stranger = site.serve().await;
     stranger.producer().create_redshift_stream("orders", "events", 60).await;
     stranger.producer().put("orders", 0..10).await;
     eventually("it says that it does not trust the certificate", PATIENCE, async || {
@@ -200,8 +131,8 @@ async fn s3_and_the_data_api_are_reached_over_tls_with_a_ca_of_ones_own() {
     .await;
     stranger.stop().await;
 
-    let service = serve(true);
-    service.wait_until_ready().await;
+    site.environment.push(("SSL_CERT_FILE", write_ca(&ca, &site).display().to_string()));
+    let service = site.serve().await;
     service.producer().put("orders", 10..20).await;
     site.expect_in_table(&(0..20).collect::<Vec<_>>()).await;
     service.stop().await;

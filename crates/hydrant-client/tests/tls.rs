@@ -1,47 +1,25 @@
 //! The client over TLS, by the certificates that the environment names: in processes of their own, for that is where they are read from.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which the lint does not know as such")]
 
-use std::{convert::Infallible, path::Path, process::Command, sync::Arc};
+use std::{convert::Infallible, path::Path, process::Command};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hydrant_client::{CallError, Client};
+use hydrant_testkit::Ca;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::{
-    ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
-};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
 /// In the child's environment: what to call.
 const ENDPOINT: &str = "HYDRANT_CLIENT_TEST_ENDPOINT";
 
 /// A server that answers every call with `{"a":1}`, and the PEM of the CA that it is certified by.
 async fn serve() -> (String, String) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "CA of a test");
-    let pem = params.self_signed(&key).unwrap().pem();
-    let issuer = Issuer::new(params, key);
-    let key = KeyPair::generate().unwrap();
-    let certificate =
-        CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
-    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        )
-        .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let ca = Ca::new();
+    let acceptor = ca.acceptor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("https://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -55,7 +33,7 @@ async fn serve() -> (String, String) {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
         }
     });
-    (endpoint, pem)
+    (endpoint, ca.pem().to_owned())
 }
 
 /// Runs the test `child` alone with these roots; whether it passed.

@@ -7,6 +7,7 @@
 //! Everything listens on 127.0.0.1, lives in a temporary directory and ends with the test's process, however that ends.
 //! What is missing on the machine is named in a panic together with the command that installs it.
 
+mod ca;
 mod clock;
 mod corpus;
 mod entropy;
@@ -20,6 +21,7 @@ mod process;
 mod seaweedfs;
 mod tools;
 
+pub use ca::Ca;
 pub use clock::ManualClock;
 pub use corpus::replay_corpus;
 pub use entropy::SeededEntropy;

@@ -17,9 +17,9 @@ use bytes::Bytes;
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use hydrant_api::TlsCertificates;
+use hydrant_testkit::Ca;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
@@ -35,27 +35,20 @@ use crate::support::{Api, Options, PATIENCE, ROLE, exchange, read_all};
 
 /// A CA, and a server's certificate and key in files.
 struct Pki {
-    issuer: Issuer<'static, KeyPair>,
-    ca: String,
+    ca: Ca,
     dir: tempfile::TempDir,
 }
 
 impl Pki {
     fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = params.self_signed(&key).unwrap().pem();
-        let pki = Self { issuer: Issuer::new(params, key), ca, dir: tempfile::tempdir().unwrap() };
+        let pki = Self { ca: Ca::new(), dir: tempfile::tempdir().unwrap() };
         pki.issue();
         pki
     }
 
     /// Writes a new certificate and its key.
     fn issue(&self) {
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let (certificate, key) = self.ca.certify();
         let (certificate_path, key_path) = self.paths();
         std::fs::write(certificate_path, certificate.pem()).unwrap();
         std::fs::write(key_path, key.serialize_pem()).unwrap();
@@ -81,7 +74,7 @@ impl Pki {
 
     fn connector(&self, versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> TlsConnector {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.ca.as_bytes()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(self.ca.pem().as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
@@ -146,7 +139,7 @@ async fn ask(stream: TlsStream<TcpStream>) -> Response<Incoming> {
 async fn the_sdk_speaks_tls_to_us_with_a_ca_of_its_own() {
     let pki = Pki::new();
     let api = pki.start().await;
-    let trust = TrustStore::empty().with_pem_certificate(pki.ca.as_bytes());
+    let trust = TrustStore::empty().with_pem_certificate(pki.ca.pem().as_bytes());
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .tls_context(TlsContext::builder().with_trust_store(trust).build().unwrap())
